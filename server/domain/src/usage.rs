@@ -1,0 +1,22 @@
+//! What a call consumed.
+
+/// Tokens of one call. `input` is the whole prompt, cached and cache-write parts included;
+/// `output` is everything generated, reasoning included. `None` = the provider did not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TokenUsage {
+    pub input: i64,
+    pub cached_input: Option<i64>,
+    pub cache_write: Option<i64>,
+    pub output: i64,
+    pub reasoning: Option<i64>,
+    pub source: UsageSource,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UsageSource {
+    /// Counted by the provider.
+    #[default]
+    Reported,
+    /// Counted by us because the provider sent no numbers.
+    Estimated,
+}

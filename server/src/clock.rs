@@ -1,0 +1,119 @@
+//! Time, ids and chance: the only room that asks the machine for them.
+//!
+//! Everything else takes a [`Clock`], so that a test can hold all three still.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use rand::Rng as _;
+use uuid::Uuid;
+
+/// Where time, ids and chance come from.
+pub trait Source: Send + Sync {
+    fn now(&self) -> Instant;
+    fn wall(&self) -> SystemTime;
+    /// Sortable by creation, 74 random bits at least.
+    fn id(&self) -> Uuid;
+    /// Evenly distributed in `0.0..1.0`.
+    fn chance(&self) -> f64;
+    /// Bytes that nobody can guess.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// A cheap handle to the one source of the process.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Source>);
+
+impl Clock {
+    /// The machine's own.
+    pub fn system() -> Self {
+        Self(Arc::new(System))
+    }
+
+    pub fn new(source: Arc<dyn Source>) -> Self {
+        Self(source)
+    }
+
+    /// Monotonic: for durations and deadlines.
+    pub fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    /// Wall clock: for what is shown and stored, never for ordering.
+    pub fn wall(&self) -> SystemTime {
+        self.0.wall()
+    }
+
+    pub fn chance(&self) -> f64 {
+        self.0.chance()
+    }
+
+    /// A key that only this process knows.
+    pub fn random_key(&self) -> [u8; 32] {
+        let mut key = [0; 32];
+        self.0.fill(&mut key);
+        key
+    }
+
+    /// A resource id of the contract: the letter of its kind and 25 characters of lower-case
+    /// base32, sortable by creation and unguessable.
+    pub fn resource_id(&self, letter: char) -> String {
+        const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+        let mut bits = self.0.id().as_u128();
+        let mut id = [0_u8; 25];
+        for slot in id.iter_mut().rev() {
+            *slot = ALPHABET[(bits & 31) as usize];
+            bits >>= 5;
+        }
+        std::iter::once(letter).chain(id.iter().map(|byte| char::from(*byte))).collect()
+    }
+}
+
+/// A point `wait` from now, or none where that lies beyond what a clock can tell.
+pub fn after(now: Instant, wait: Duration) -> Option<Instant> {
+    now.checked_add(wait)
+}
+
+struct System;
+
+#[expect(clippy::disallowed_methods, reason = "this is the room that may")]
+impl Source for System {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn id(&self) -> Uuid {
+        Uuid::now_v7()
+    }
+
+    fn chance(&self) -> f64 {
+        rand::rng().random()
+    }
+
+    fn fill(&self, bytes: &mut [u8]) {
+        rand::rng().fill(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resource_ids_have_the_contracts_shape_and_sort_by_creation() {
+        let clock = Clock::system();
+        let ids: Vec<String> = (0..100).map(|_| clock.resource_id('g')).collect();
+        for id in &ids {
+            assert_eq!(id.len(), 26);
+            assert!(id.starts_with('g'));
+            assert!(id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
+        }
+        assert!(ids.is_sorted());
+    }
+}

@@ -1,0 +1,107 @@
+//! Rules that span keys, or reach out of the configuration.
+//!
+//! Owns: unique accounts, the public address, folders that must exist, and fetching the keys of
+//! accounts from where they are kept.
+//! Leaves: what one value may look like (`formats`); whether a provider exists (`registry`).
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use super::{
+    draft::{Draft, Part, dotted},
+    environment::Environment,
+    origin::Origin,
+    secret::{self, Secret},
+};
+
+/// What the checks found out on their way.
+pub(super) struct Checked {
+    /// The keys of the accounts, in their order.
+    pub(super) keys: Vec<Option<Secret>>,
+    /// With a relative path made to start at the right folder.
+    pub(super) catalog_directory: Option<PathBuf>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Reports what is wrong; values that the schema has refused already are passed over.
+pub(super) fn run(draft: &mut Draft, environment: &Environment) -> Checked {
+    public_address(draft);
+    unique_accounts(draft);
+    let catalog_directory = catalog_directory(draft);
+    let mut warnings = Vec::new();
+    let accounts = 0..draft.accounts().len();
+    let keys = accounts.map(|index| key(draft, index, environment, &mut warnings)).collect();
+    Checked { keys, catalog_directory, warnings }
+}
+
+fn public_address(draft: &mut Draft) {
+    const POINTER: &str = "/listen/address";
+    let address = draft.text_at(POINTER).and_then(|text| text.parse::<SocketAddr>().ok());
+    let is_public = address.is_some_and(|one| !one.ip().to_canonical().is_loopback());
+    let allowed = draft.tree.pointer("/listen/allow_insecure_public");
+    if is_public && allowed != Some(&Value::Bool(true)) {
+        let message = "other machines can reach this address, and the server does neither TLS nor \
+                       keys by itself";
+        let help = "listen on 127.0.0.1, or set listen.allow_insecure_public = true where a proxy \
+                    in front does both";
+        draft.report(POINTER, Part::Value, message.to_owned(), Some(help.to_owned()));
+    }
+}
+
+fn unique_accounts(draft: &mut Draft) {
+    let mut first_of: BTreeMap<String, String> = BTreeMap::new();
+    for index in 0..draft.accounts().len() {
+        let pointer = format!("/accounts/{index}/id");
+        let Some(id) = draft.text_at(&pointer).map(str::to_owned) else { continue };
+        if let Some(first) = first_of.get(&id) {
+            let message = format!("there is another account named `{id}`");
+            let help = format!("the first one is at {}", draft.origin(first));
+            draft.report(&pointer, Part::Value, message, Some(help));
+        } else {
+            first_of.insert(id, pointer);
+        }
+    }
+}
+
+fn catalog_directory(draft: &mut Draft) -> Option<PathBuf> {
+    const POINTER: &str = "/catalog/directory";
+    let path = draft.folder(POINTER).join(draft.text_at(POINTER)?);
+    if !path.is_dir() {
+        let message = format!("{} is not a folder", path.display());
+        draft.report(POINTER, Part::Value, message, None);
+    }
+    Some(path)
+}
+
+fn key(
+    draft: &mut Draft,
+    index: usize,
+    environment: &Environment,
+    warnings: &mut Vec<String>,
+) -> Option<Secret> {
+    let pointer = format!("/accounts/{index}/api_key");
+    let text = draft.text_at(&pointer).filter(|text| !text.is_empty())?;
+    let folder: &Path = &draft.folder(&pointer);
+    match secret::resolve(text, environment, folder) {
+        Ok(resolved) => {
+            let origin = draft.origin(&pointer);
+            if resolved.in_clear && !matches!(origin, Origin::Environment { .. }) {
+                warnings.push(format!(
+                    "{origin}: {} holds the key itself; with \"env:NAME\" or \"file:PATH\" it \
+                     stays out of the configuration",
+                    dotted(&pointer)
+                ));
+            }
+            resolved.secret
+        }
+        Err(message) => {
+            draft.report(&pointer, Part::Value, message, None);
+            None
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The sections of the configuration, a struct each.
+//!
+//! Owns: every key with its type, default, bounds and explanation; the schema is made from here.
+//! Leaves: what a text may look like (`formats`), and rules between several keys (`checks`).
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{secret::Secret, values::HumanDuration};
+
+/// Settings of a Mediary server. Every key is optional.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where callers connect, and how much one of them may take.
+    pub listen: ListenSection,
+    /// Answers that are sent piece by piece.
+    pub stream: StreamSection,
+    /// Calls to providers.
+    pub outbound: OutboundSection,
+    /// What is logged, and in which form.
+    pub log: LogSection,
+    /// Which providers and models exist.
+    pub catalog: CatalogSection,
+    /// How the server is seen from outside.
+    pub server: ServerSection,
+    /// Accounts at providers, each with its own key. Further ones come from the variables that
+    /// the provider rows name (such as OPENAI_API_KEY). Default: none.
+    #[schemars(extend("default" = []))]
+    pub accounts: Vec<AccountSection>,
+}
+
+/// Where callers connect, and how much one of them may take.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListenSection {
+    /// IP address and port to listen on. Default: 127.0.0.1:8484, reachable from this machine
+    /// only.
+    #[schemars(extend("format" = "socket-address"))]
+    pub address: SocketAddr,
+    /// Web origins whose pages may call the server (CORS), each written exactly as a browser sends
+    /// it. Default: none beyond the server's own origin and those on the loopback interface.
+    #[schemars(extend("items" = {"type": "string", "format": "web-origin"}))]
+    pub allowed_origins: Vec<String>,
+    /// Listen on an address that other machines can reach although the server itself does neither
+    /// TLS nor keys: say true only where a proxy in front does both. Default: false, such an
+    /// address refuses to start.
+    pub allow_insecure_public: bool,
+    /// Largest message that is accepted, in bytes. Default: 4194304 (4 MiB).
+    #[schemars(range(min = 1024, max = 2147483647))]
+    pub max_message_bytes: usize,
+    /// Largest header list of one call, in bytes. Default: 16384 (16 KiB).
+    #[schemars(range(min = 1024, max = 1048576))]
+    pub max_header_bytes: u32,
+    /// Calls that one connection may have open at a time. Default: 200.
+    #[schemars(range(min = 1, max = 100000))]
+    pub max_streams_per_connection: u32,
+    /// Connections that may be open at a time. Default: 10000.
+    #[schemars(range(min = 1, max = 1000000))]
+    pub max_connections: usize,
+    /// Time for a new connection to send its first request. Default: 10s.
+    pub handshake_timeout: HumanDuration,
+    /// Time for open calls to end after the server was told to stop; what is left is cut off. May
+    /// be 0s. Default: 30s.
+    #[schemars(extend("format" = "duration-or-zero"))]
+    pub drain_timeout: HumanDuration,
+    /// A connection that was silent for this long is asked whether it is still there. Default: 30s.
+    pub keepalive_interval: HumanDuration,
+    /// Time to answer that question before the connection is closed. Default: 20s.
+    pub keepalive_timeout: HumanDuration,
+}
+
+impl Default for ListenSection {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8484)),
+            allowed_origins: Vec::new(),
+            allow_insecure_public: false,
+            max_message_bytes: 4 * 1024 * 1024,
+            max_header_bytes: 16 * 1024,
+            max_streams_per_connection: 200,
+            max_connections: 10_000,
+            handshake_timeout: HumanDuration::from_secs(10),
+            drain_timeout: HumanDuration::from_secs(30),
+            keepalive_interval: HumanDuration::from_secs(30),
+            keepalive_timeout: HumanDuration::from_secs(20),
+        }
+    }
+}
+
+/// Answers that are sent piece by piece.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StreamSection {
+    /// A stream that had nothing to say for this long sends a sign of life. Default: 15s.
+    pub heartbeat_interval: HumanDuration,
+}
+
+impl Default for StreamSection {
+    fn default() -> Self {
+        Self { heartbeat_interval: HumanDuration::from_secs(15) }
+    }
+}
+
+/// Calls to providers.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OutboundSection {
+    /// Time to connect to a provider, TLS included. Default: 5s.
+    pub connect_timeout: HumanDuration,
+    /// Longest silence of a provider during a call; after that the call has failed. Default: 2m.
+    pub idle_timeout: HumanDuration,
+}
+
+impl Default for OutboundSection {
+    fn default() -> Self {
+        Self {
+            connect_timeout: HumanDuration::from_secs(5),
+            idle_timeout: HumanDuration::from_secs(120),
+        }
+    }
+}
+
+/// What is logged, and in which form.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSection {
+    /// error, warn, info, debug, trace or off; or directives per target such as
+    /// "info,mediary_server::routing=debug". Default: info.
+    #[schemars(extend("format" = "log-filter"))]
+    pub level: String,
+    /// auto: pretty on a terminal, json otherwise. pretty: for people. json: one object a line.
+    /// Default: auto.
+    pub format: LogFormat,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Auto }
+    }
+}
+
+// Explained on the field: comments here would turn the schema's plain list into alternatives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Auto,
+    Pretty,
+    Json,
+}
+
+/// Which providers and models exist.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CatalogSection {
+    /// Folder with providers/*.toml and models/*.toml, laid over the built-in rows: a row of the
+    /// same id replaces the built-in one. A relative path starts at the folder of the file that
+    /// names it. Default: unset, the built-in rows alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<PathBuf>,
+    /// Whether the target `auto` may be answered by the sandbox, whose answers are made up.
+    /// Default: false.
+    pub auto_includes_sandbox: bool,
+}
+
+/// How the server is seen from outside.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerSection {
+    /// Address that callers use to reach the server, where a proxy in front makes it another one
+    /// than listen.address. Default: unset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "http-uri"))]
+    pub public_base_uri: Option<String>,
+}
+
+/// An account at a provider.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccountSection {
+    /// Name of the account, unique among all: a lower-case letter, then letters, digits and dashes.
+    #[schemars(extend("format" = "slug"), regex(pattern = "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"))]
+    pub id: String,
+    /// Id of the provider, such as openai.
+    #[schemars(extend("format" = "slug"), regex(pattern = "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"))]
+    pub provider: String,
+    /// The provider's key: env:NAME, file:PATH, ${NAME} or ${NAME:-default}; the key itself works
+    /// too, with a warning. Default: unset, for providers that ask for none.
+    #[serde(default)]
+    #[schemars(with = "Option<String>", length(min = 1), extend("writeOnly" = true))]
+    pub api_key: Option<Secret>,
+    /// Called instead of the provider's usual address. Default: unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "http-uri"))]
+    pub base_uri: Option<String>,
+    /// Share of the calls compared with other accounts of the same provider. Default: 1.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub weight: u32,
+}
+
+fn one() -> u32 {
+    1
+}

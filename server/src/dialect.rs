@@ -1,0 +1,12 @@
+//! Wires that many vendors share, and the pieces that wires are made of.
+//!
+//! A dialect knows one wire and the quirks that its rows declare; it never asks which vendor it
+//! talks to.
+
+pub mod failure;
+pub mod openai_chat;
+pub mod options;
+pub mod parts;
+pub mod sse;
+pub mod text;
+pub mod wire_stream;

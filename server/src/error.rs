@@ -1,0 +1,161 @@
+//! How a failure looks to a caller: the one table from our kinds to gRPC.
+//!
+//! Source: google.rpc.Code and AIP-193. Every status carries exactly one `ErrorInfo`; `RetryInfo`
+//! if and only if waiting helps; the other details where they say more than the reason.
+
+use mediary_domain::{Error, Kind, Retry};
+use prost::Message as _;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetail, ErrorDetails, FieldViolation, QuotaViolation, StatusExt as _};
+
+/// The `ErrorInfo.domain` of every failure.
+pub const DOMAIN: &str = "mediary.dev";
+
+/// Trailer that tells gRPC clients when to try again (gRFC A6).
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// The code and the reason of a kind.
+pub fn code_and_reason(kind: Kind) -> (Code, &'static str) {
+    match kind {
+        Kind::FieldInvalid => (Code::InvalidArgument, "FIELD_INVALID"),
+        Kind::FilterInvalid => (Code::InvalidArgument, "FILTER_INVALID"),
+        Kind::PageTokenInvalid => (Code::InvalidArgument, "PAGE_TOKEN_INVALID"),
+        Kind::UnsupportedParameter => (Code::InvalidArgument, "UNSUPPORTED_PARAMETER"),
+        Kind::UnsupportedMediaType => (Code::InvalidArgument, "UNSUPPORTED_MEDIA_TYPE"),
+        Kind::SchemaInvalid => (Code::InvalidArgument, "SCHEMA_INVALID"),
+        Kind::ContextTooLong => (Code::InvalidArgument, "CONTEXT_TOO_LONG"),
+        Kind::SourceUriForbidden => (Code::InvalidArgument, "SOURCE_URI_FORBIDDEN"),
+        Kind::UpstreamRejected => (Code::InvalidArgument, "UPSTREAM_REJECTED_REQUEST"),
+        Kind::OriginNotAllowed => (Code::PermissionDenied, "ORIGIN_NOT_ALLOWED"),
+        Kind::NotFound => (Code::NotFound, "RESOURCE_NOT_FOUND"),
+        Kind::FeatureDisabled => (Code::FailedPrecondition, "FEATURE_DISABLED"),
+        Kind::NoUsableAccount => (Code::FailedPrecondition, "NO_USABLE_ACCOUNT"),
+        Kind::CredentialsRejected => (Code::FailedPrecondition, "CREDENTIALS_REJECTED"),
+        Kind::ContentBlocked => (Code::FailedPrecondition, "CONTENT_BLOCKED"),
+        Kind::UpstreamRateLimited | Kind::UpstreamQuotaSpent => {
+            (Code::ResourceExhausted, "UPSTREAM_RATE_LIMITED")
+        }
+        Kind::MessageTooLarge => (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"),
+        Kind::TooManyStreams => (Code::ResourceExhausted, "TOO_MANY_STREAMS"),
+        Kind::UpstreamUnavailable => (Code::Unavailable, "UPSTREAM_UNAVAILABLE"),
+        Kind::UpstreamTruncated => (Code::Unavailable, "UPSTREAM_TRUNCATED"),
+        Kind::ShuttingDown => (Code::Unavailable, "SHUTTING_DOWN"),
+        Kind::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+        Kind::UpstreamTimeout => (Code::DeadlineExceeded, "UPSTREAM_TIMEOUT"),
+        Kind::Cancelled => (Code::Cancelled, "CANCELLED_BY_CLIENT"),
+        Kind::CapabilityUnsupported => (Code::Unimplemented, "CAPABILITY_UNSUPPORTED"),
+        Kind::MethodDisabled => (Code::Unimplemented, "METHOD_DISABLED"),
+        Kind::Bug => (Code::Internal, "INTERNAL_BUG"),
+        Kind::UpstreamProtocol => (Code::Internal, "UPSTREAM_PROTOCOL_ERROR"),
+    }
+}
+
+/// The status that a caller gets for `error`.
+pub fn status(error: &Error) -> Status {
+    let (code, reason) = code_and_reason(error.kind());
+    let facts = error.facts().iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
+    let mut details = ErrorDetails::with_error_info(
+        reason,
+        DOMAIN,
+        facts.collect::<std::collections::HashMap<_, _>>(),
+    );
+    let wait = match error.retry() {
+        // For an expired deadline it is the caller's choice (AIP-194).
+        Retry::Later(wait) if code != Code::DeadlineExceeded => Some(wait),
+        _ => None,
+    };
+    if let Some(wait) = wait {
+        details.set_retry_info(Some(wait));
+    }
+    if !error.violations().is_empty() {
+        let fields = error.violations().iter();
+        details.set_bad_request(
+            fields
+                .map(|one| FieldViolation::new(one.field.clone(), one.description.clone()))
+                .collect::<Vec<_>>(),
+        );
+    }
+    if let Some(resource) = error.resource() {
+        details.set_resource_info(resource.kind, resource.name.clone(), "", error.message());
+    }
+    if code == Code::ResourceExhausted {
+        let subject =
+            error.facts().get("provider").map_or_else(String::new, |id| format!("providers/{id}"));
+        details.set_quota_failure(vec![QuotaViolation::new(subject, error.message())]);
+    }
+    let mut status = Status::with_error_details(code, error.to_string(), details);
+    if let Some(wait) = wait
+        && let Ok(value) = wait.as_millis().to_string().parse()
+    {
+        status.metadata_mut().insert(PUSHBACK, value);
+    }
+    status
+}
+
+/// The same failure as it stands inside a message (`failed.status`, `Job.error`).
+pub fn rpc_status(error: &Error) -> tonic_types::pb::Status {
+    let status = status(error);
+    tonic_types::pb::Status::decode(status.details()).unwrap_or_else(|_| tonic_types::pb::Status {
+        code: status.code() as i32,
+        message: status.message().to_owned(),
+        details: Vec::new(),
+    })
+}
+
+/// Gives a status that a library made (a body too large, a message that cannot be decoded) the
+/// `ErrorInfo` that every failure of ours carries. `None` where it has one already.
+pub fn completed(status: &Status) -> Option<Status> {
+    let has_info = status
+        .check_error_details_vec()
+        .is_ok_and(|all| all.iter().any(|one| matches!(one, ErrorDetail::ErrorInfo(_))));
+    if has_info || status.code() == Code::Ok {
+        return None;
+    }
+    let kind = match status.code() {
+        Code::OutOfRange | Code::ResourceExhausted => Kind::MessageTooLarge,
+        Code::Unimplemented => Kind::MethodDisabled,
+        Code::DeadlineExceeded => Kind::DeadlineExceeded,
+        Code::Cancelled => Kind::Cancelled,
+        Code::Internal | Code::InvalidArgument => Kind::FieldInvalid,
+        _ => Kind::Bug,
+    };
+    Some(self::status(&Error::new(kind, status.message().to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_rate_limit_tells_when_to_come_back_and_whose_it_is() {
+        let error = Error::new(Kind::UpstreamRateLimited, "too many calls")
+            .retry_after(Duration::from_millis(1_500))
+            .fact("provider", "groq");
+        let status = status(&error);
+        let details = status.get_error_details();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(details.error_info().unwrap().reason, "UPSTREAM_RATE_LIMITED");
+        assert_eq!(details.retry_info().unwrap().retry_delay, Some(Duration::from_millis(1_500)));
+        assert_eq!(details.quota_failure().unwrap().violations[0].subject, "providers/groq");
+        assert_eq!(status.metadata().get(PUSHBACK).unwrap(), "1500");
+        assert_eq!(rpc_status(&error).details.len(), 3);
+    }
+
+    #[test]
+    fn what_time_does_not_cure_carries_no_retry_info() {
+        let status = status(&Error::field("messages", "must hold at least one message"));
+        let details = status.get_error_details();
+        assert!(details.retry_info().is_none());
+        assert_eq!(details.bad_request().unwrap().field_violations[0].field, "messages");
+    }
+
+    #[test]
+    fn a_librarys_status_is_completed_once() {
+        let bare = Status::out_of_range("decoded message length too large");
+        let done = completed(&bare).unwrap();
+        assert_eq!(done.code(), Code::ResourceExhausted);
+        assert!(completed(&done).is_none());
+    }
+}

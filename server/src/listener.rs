@@ -1,0 +1,156 @@
+//! Accepts connections, with every limit set, until it is told to stop.
+//!
+//! Owns: sockets, HTTP/1.1 and HTTP/2 (h2c) settings, the drain. Leaves: what is answered.
+//! tonic's own server hides limits that decide our safety, so hyper-util is driven directly.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body};
+use http::Request;
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt as _;
+use tracing::{info, warn};
+
+use crate::config::ListenSection;
+
+/// Bytes that wait for one slow reader of a stream.
+const SEND_BUFFER: usize = 64 << 10;
+/// Streams that a peer may make us reset before its connection is closed (CVE-2025-8671).
+const LOCAL_RESETS: usize = 1_024;
+/// Streams that a peer may reset before we answered (CVE-2023-44487).
+const PENDING_RESETS: usize = 20;
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// How long a loop that cannot accept (no descriptors left) waits before it tries again.
+const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
+/// What streams get to say why they end, once the drain time is over.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Tells the house to stop.
+#[derive(Clone, Default)]
+pub struct Signals {
+    /// No new work; what runs may finish.
+    pub draining: CancellationToken,
+    /// What still runs must end now.
+    pub closing: CancellationToken,
+}
+
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("{address} is in use: stop the other server or set listen.address")
+        }
+        _ => format!("{address} cannot be bound: {error}"),
+    })
+}
+
+/// Serves until `signals.draining`, then ends every connection within the drain time.
+pub async fn serve(listener: TcpListener, app: Router, listen: &ListenSection, signals: Signals) {
+    let http = builder(listen);
+    let graceful = GracefulShutdown::new();
+    let connections = TaskTracker::new();
+    let places = Arc::new(Semaphore::new(listen.max_connections));
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = signals.draining.cancelled() => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        let Some((stream, place)) = accepted else {
+            sleep(ACCEPT_BACK_OFF).await;
+            continue;
+        };
+        let service = app.clone().map_request(|request: Request<Incoming>| request.map(Body::new));
+        let service = TowerToHyperService::new(service);
+        let (http, watcher) = (http.clone(), graceful.watcher());
+        let first_byte = listen.handshake_timeout.get();
+        connections.spawn(async move {
+            let _place = place;
+            // A peer that says nothing holds no connection.
+            if !matches!(timeout(first_byte, stream.peek(&mut [0])).await, Ok(Ok(1))) {
+                return;
+            }
+            let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            // How a peer leaves is its own affair.
+            let _ = watcher.watch(connection.into_owned()).await;
+        });
+    }
+    drop(listener);
+    connections.close();
+    drain(graceful, &connections, listen.drain_timeout.get(), &signals).await;
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            // Tokens are small: waiting to fill a packet costs 40 ms each.
+            let _ = stream.set_nodelay(true);
+            Some((stream, place))
+        }
+        Err(error) => {
+            warn!(error = %error, "cannot accept a connection: {error}");
+            None
+        }
+    }
+}
+
+fn builder(listen: &ListenSection) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(listen.handshake_timeout.get())
+        .max_buf_size(usize::max(8 << 10, listen.max_header_bytes as usize));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(listen.max_streams_per_connection)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_local_error_reset_streams(LOCAL_RESETS)
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_header_list_size(listen.max_header_bytes)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(listen.keepalive_interval.get())
+        .keep_alive_timeout(listen.keepalive_timeout.get());
+    builder
+}
+
+async fn drain(
+    graceful: GracefulShutdown,
+    connections: &TaskTracker,
+    patience: Duration,
+    signals: &Signals,
+) {
+    info!(connections = connections.len(), "draining {} connections", connections.len());
+    let goaway = graceful.shutdown();
+    let all = async {
+        goaway.await;
+        connections.wait().await;
+    };
+    tokio::pin!(all);
+    tokio::select! {
+        () = &mut all => return,
+        () = sleep(patience) => {}
+        () = signals.closing.cancelled() => {}
+    }
+    signals.closing.cancel();
+    if timeout(LAST_WORDS, all).await.is_err() {
+        warn!(connections = connections.len(), "{} connections did not end", connections.len());
+    }
+}

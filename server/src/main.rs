@@ -1,0 +1,224 @@
+//! The one binary: `mediary serve` is the server, every other command is a client of it.
+
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use mediary_client::cli;
+use mediary_server::{
+    app::App,
+    clock::Clock,
+    config::{self, Environment, Loaded, Source},
+    telemetry,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// One typed gRPC service in front of every generative-AI provider.
+#[derive(Parser)]
+#[command(name = "mediary", version, max_term_width = 100)]
+struct Arguments {
+    #[command(flatten)]
+    global: cli::Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(Serve),
+    /// Check, show and describe the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a completion script
+    Completions { shell: cli::Shell },
+    #[command(flatten)]
+    Client(cli::Command),
+}
+
+#[derive(Args)]
+struct Serve {
+    #[command(flatten)]
+    source: SourceArguments,
+    /// Address to listen on, such as 127.0.0.1:8484
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// For a first look: `auto` may be answered by the sandbox, and the next steps are printed
+    #[arg(long)]
+    dev: bool,
+    /// Check the configuration and the catalog, and stop
+    #[arg(long)]
+    check: bool,
+}
+
+#[derive(Args)]
+struct SourceArguments {
+    /// Configuration file; without it MEDIARY_CONFIG, else ./mediary.toml if it exists
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Override one key: --set listen.address=127.0.0.1:9000
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    overrides: Vec<(String, String)>,
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Report everything that is wrong with the configuration
+    Check(SourceArguments),
+    /// Show every key, its value and where it comes from
+    Show(SourceArguments),
+    /// Print the JSON Schema of the configuration file
+    Schema,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        Command::Serve(serve) => block_on(run(serve)),
+        Command::Config(command) => configuration(command),
+        Command::Completions { shell } => cli::completions(shell, &mut Arguments::command()),
+        Command::Client(command) => block_on(cli::run(arguments.global, command)),
+    }
+}
+
+fn block_on(work: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => failed(&format!("the runtime cannot be started: {error}")),
+    }
+}
+
+async fn run(serve: Serve) -> ExitCode {
+    let mut source = source(serve.source);
+    source.overrides.extend(serve.listen.map(|address| ("listen.address".to_owned(), address)));
+    if serve.dev {
+        source.overrides.push(("catalog.auto_includes_sandbox".to_owned(), "true".to_owned()));
+    }
+    let loaded = match config::load(source) {
+        Ok(loaded) => loaded,
+        Err(problems) => return misconfigured(&problems.to_string()),
+    };
+    if serve.check {
+        return match App::check(&loaded, &Clock::system()) {
+            Ok(()) => said("the configuration and the catalog are sound\n"),
+            Err(problems) => misconfigured(&problems),
+        };
+    }
+    if let Err(problem) = telemetry::start(&loaded.config.log) {
+        return misconfigured(&problem);
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let app = match App::build(loaded, Clock::system()).await {
+        Ok(app) => app,
+        Err(problem) => return failed(&problem),
+    };
+    let signals = app.signals();
+    match app.address() {
+        Ok(address) => {
+            tracing::info!(address = %address, "listening on {address}");
+            if serve.dev {
+                said(&next_steps(&address.to_string()));
+            }
+        }
+        Err(error) => return failed(&format!("the listener has no address: {error}")),
+    }
+    let stopped = async {
+        // The first signal lets work finish, the second does not.
+        terminated().await;
+        signals.draining.cancel();
+        terminated().await;
+        signals.closing.cancel();
+    };
+    tokio::select! {
+        () = app.run() => {}
+        () = async { stopped.await; std::future::pending().await } => {}
+    }
+    tracing::info!("stopped");
+    ExitCode::SUCCESS
+}
+
+async fn terminated() {
+    let (Ok(mut term), Ok(mut int)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+fn configuration(command: ConfigCommand) -> ExitCode {
+    match command {
+        ConfigCommand::Schema => said(&config::schema_json()),
+        ConfigCommand::Check(arguments) => match config::load(source(arguments)) {
+            Ok(Loaded { warnings, .. }) => {
+                let warnings: String =
+                    warnings.iter().map(|one| format!("warning: {one}\n")).collect();
+                said(&format!("{warnings}the configuration is sound\n"))
+            }
+            Err(problems) => misconfigured(&problems.to_string()),
+        },
+        ConfigCommand::Show(arguments) => match config::load(source(arguments)) {
+            Ok(loaded) => {
+                let lines = loaded.show_origins().into_iter();
+                let lines =
+                    lines.map(|(key, value, origin)| format!("{key} = {value}  # {origin}\n"));
+                said(&lines.collect::<String>())
+            }
+            Err(problems) => misconfigured(&problems.to_string()),
+        },
+    }
+}
+
+fn source(arguments: SourceArguments) -> Source {
+    Source {
+        path: arguments.config,
+        environment: Environment::capture(),
+        overrides: arguments.overrides,
+    }
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("must be of the form KEY=VALUE".to_owned()),
+    }
+}
+
+fn next_steps(address: &str) -> String {
+    format!(
+        "
+Mediary is ready. No key is needed: the sandbox answers. Try, in another terminal:
+
+  mediary chat \"say hello\"             # stream an answer on the command line
+  mediary models                       # what could answer
+  mediary doctor                       # which provider needs which key
+
+  buf curl --protocol grpc --http2-prior-knowledge \\
+    -d '{{\"target\":{{\"model\":\"sandbox-text\"}},\"messages\":[{{\"role\":\"MESSAGE_ROLE_USER\",\
+         \"parts\":[{{\"text\":\"say hello\"}}]}}]}}' \\
+    http://{address}/mediary.v1.TextService/StreamText
+
+A real model: set OPENAI_API_KEY, ANTHROPIC_API_KEY or another key, and start again.
+"
+    )
+}
+
+fn said(text: &str) -> ExitCode {
+    // A closed pipe is the reader's wish.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn failed(problem: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "error: {problem}");
+    ExitCode::FAILURE
+}
+
+fn misconfigured(problems: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "{problems}");
+    ExitCode::from(2)
+}

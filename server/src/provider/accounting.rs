@@ -1,0 +1,95 @@
+//! Every answer is accounted for: where the provider sends no numbers, they are estimated and
+//! marked so.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use futures::Stream;
+use mediary_domain::{ChatCall, ChatEvent, Part, Result, TokenUsage, UsageSource};
+
+use super::ChatStream;
+
+/// Bytes of text that make a token, on average over English prose and code.
+const BYTES_PER_TOKEN: i64 = 4;
+/// Tokens of an image where nothing is known about it: the low end of what vendors charge.
+const TOKENS_PER_IMAGE: i64 = 256;
+/// What a message costs beside its text.
+const TOKENS_PER_MESSAGE: i64 = 4;
+
+/// Passes an answer on and adds an estimated usage before its end if none was reported.
+pub fn accounted(answer: ChatStream, call: &ChatCall) -> ChatStream {
+    Box::pin(Accounted {
+        answer,
+        input: estimate_input(call),
+        written: 0,
+        reported: false,
+        held: None,
+    })
+}
+
+/// What a call probably costs in input tokens.
+pub fn estimate_input(call: &ChatCall) -> i64 {
+    fn tokens(parts: &[Part]) -> i64 {
+        parts
+            .iter()
+            .map(|part| match part {
+                Part::Text(text) => of_text(text.len()),
+                Part::Image(_) => TOKENS_PER_IMAGE,
+                Part::ToolCall(call) => of_text(call.tool_name.len() + call.arguments_json.len()),
+                Part::ToolResult(result) => tokens(&result.parts),
+                Part::Reasoning(reasoning) => of_text(reasoning.text.len()),
+            })
+            .sum()
+    }
+    let tools = call.parameters.tools.iter().map(|tool| {
+        of_text(tool.tool_name.len() + tool.description.len() + tool.parameters_schema_json.len())
+    });
+    call.messages.iter().map(|one| TOKENS_PER_MESSAGE + tokens(&one.parts)).sum::<i64>()
+        + tools.sum::<i64>()
+}
+
+fn of_text(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX).div_euclid(BYTES_PER_TOKEN) + i64::from(bytes % 4 != 0)
+}
+
+struct Accounted {
+    answer: ChatStream,
+    input: i64,
+    written: usize,
+    reported: bool,
+    held: Option<ChatEvent>,
+}
+
+impl Stream for Accounted {
+    type Item = Result<ChatEvent>;
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(event) = self.held.take() {
+            return Poll::Ready(Some(Ok(event)));
+        }
+        let Some(event) = ready!(self.answer.as_mut().poll_next(task)?) else {
+            return Poll::Ready(None);
+        };
+        match &event {
+            ChatEvent::Text { text, .. }
+            | ChatEvent::Reasoning { text, .. }
+            | ChatEvent::Refusal(text)
+            | ChatEvent::ToolArguments { json: text, .. } => self.written += text.len(),
+            ChatEvent::Usage(_) => self.reported = true,
+            ChatEvent::Finished { .. } if !self.reported => {
+                let usage = TokenUsage {
+                    input: self.input,
+                    output: of_text(self.written),
+                    source: UsageSource::Estimated,
+                    ..TokenUsage::default()
+                };
+                self.held = Some(event);
+                return Poll::Ready(Some(Ok(ChatEvent::Usage(usage))));
+            }
+            _ => {}
+        }
+        Poll::Ready(Some(Ok(event)))
+    }
+}

@@ -1,0 +1,113 @@
+//! Anthropic's Messages API.
+//!
+//! Owns: the JSON of a message call, its stream of content blocks, and how it says no.
+//! Source: Anthropic API reference (messages, streaming, errors).
+
+mod answer;
+mod request;
+
+use async_trait::async_trait;
+use http::StatusCode;
+use mediary_domain::{Capability, ChatCall, Error, Parameter, Result};
+use serde::Deserialize;
+
+use crate::{
+    clock::Clock,
+    dialect::{
+        failure::{Class, Words, refused},
+        wire_stream::WireStream,
+    },
+    provider::{CallContext, ChatStream, Provider},
+    transport::{Http, retry_after},
+};
+
+/// What no model of this API takes.
+pub const REFUSED: &[Parameter] = &[
+    Parameter::Seed,
+    Parameter::FrequencyPenalty,
+    Parameter::PresencePenalty,
+    // There is no "any JSON" mode; a schema there is.
+    Parameter::JsonObject,
+];
+
+const VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
+/// Longest refusal that is read.
+const REFUSAL_LIMIT: usize = 64 << 10;
+
+pub struct Anthropic {
+    http: Http,
+    clock: Clock,
+}
+
+impl Anthropic {
+    pub fn new(http: Http, clock: Clock) -> Self {
+        Self { http, clock }
+    }
+}
+
+#[async_trait]
+impl Provider for Anthropic {
+    fn offers(&self) -> &[Capability] {
+        &[Capability::TextToText, Capability::ImageToText]
+    }
+
+    async fn chat(&self, cx: &CallContext, call: &ChatCall) -> Result<ChatStream> {
+        let body = request::body(cx, call)?;
+        let reply = self.http.post_json(cx, "/v1/messages", &[VERSION], body).await?;
+        if !reply.status.is_success() {
+            let wait = retry_after(&reply.headers, self.clock.wall());
+            let body = reply.body.read_some(REFUSAL_LIMIT).await;
+            let words = serde_json::from_slice::<Refusal>(&body).map(Refusal::into_words);
+            let words = words.unwrap_or_default();
+            let class = classify(Some(reply.status), &words);
+            return Err(refused(cx, class, Some(reply.status), words, wait));
+        }
+        Ok(Box::pin(WireStream::new(reply.body, answer::Decoder::new(cx.clone()))))
+    }
+}
+
+// --- failures ---
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: RefusalWords,
+}
+
+#[derive(Deserialize)]
+struct RefusalWords {
+    #[serde(rename = "type", default)]
+    kind: String,
+    #[serde(default)]
+    message: String,
+}
+
+impl Refusal {
+    fn into_words(self) -> Words {
+        Words { message: self.error.message, kind: self.error.kind, ..Words::default() }
+    }
+}
+
+/// A failure inside a stream, under status 200.
+fn of_event(cx: &CallContext, data: &[u8]) -> Error {
+    let words = serde_json::from_slice::<Refusal>(data).map(Refusal::into_words);
+    let words = words.unwrap_or_default();
+    refused(cx, classify(None, &words), None, words, None)
+}
+
+fn classify(status: Option<StatusCode>, words: &Words) -> Class {
+    match words.kind.as_str() {
+        "authentication_error" => Class::Authentication,
+        "permission_error" => Class::Permission,
+        "billing_error" => Class::QuotaExhausted,
+        "not_found_error" => Class::NotFound,
+        "rate_limit_error" => Class::RateLimited,
+        "overloaded_error" => Class::Overloaded,
+        "timeout_error" => Class::Timeout,
+        "api_error" => Class::ServerError,
+        "invalid_request_error" if words.message.starts_with("prompt is too long") => {
+            Class::ContextLength
+        }
+        "invalid_request_error" | "request_too_large" => Class::InvalidRequest,
+        _ => status.map_or(Class::ServerError, Class::of_status),
+    }
+}

@@ -1,0 +1,99 @@
+//! Finds the model that a caller names.
+
+use std::sync::Arc;
+
+use mediary_domain::{Error, Result};
+
+use super::{Lifecycle, ModelRow, Snapshot};
+
+impl Snapshot {
+    /// The model of that name, in this order: resource name; id; alias; the provider's own id.
+    /// Each of the last three must fit exactly one model. A provider that takes any name is asked
+    /// last, and only by resource name.
+    pub fn model(&self, named: &str) -> Result<Arc<ModelRow>> {
+        if let Some(model) = self.models.get(named) {
+            return usable(self, model.clone());
+        }
+        if let Some((provider, id)) = split_name(named) {
+            return match self.providers.get(provider) {
+                Some(entry) if entry.row.open_models && !id.is_empty() => {
+                    Ok(Arc::new(ModelRow::undescribed(provider, id)))
+                }
+                Some(_) => Err(self.no_such_model(named)),
+                None => {
+                    Err(Error::not_found("mediary.v1.Provider", format!("providers/{provider}")))
+                }
+            };
+        }
+        let by: [fn(&ModelRow, &str) -> bool; 3] = [
+            |row, named| row.id == named,
+            |row, named| row.aliases.iter().any(|alias| alias == named),
+            |row, named| row.provider_model_id == named,
+        ];
+        for fits in by {
+            let mut found: Vec<_> = self.models.values().filter(|row| fits(row, named)).collect();
+            // The same id at several providers: those that can be called come first.
+            if found.len() > 1 {
+                let callable: Vec<_> =
+                    found.iter().copied().filter(|row| self.is_callable(&row.provider)).collect();
+                if callable.len() == 1 {
+                    found = callable;
+                }
+            }
+            match found.as_slice() {
+                [] => {}
+                [one] => return usable(self, (*one).clone()),
+                many => {
+                    let names: Vec<_> = many.iter().map(|row| row.name.as_str()).collect();
+                    return Err(Error::field(
+                        "target.model",
+                        format!(
+                            "{named:?} is offered by several providers; name one of {}",
+                            names.join(", ")
+                        ),
+                    ));
+                }
+            }
+        }
+        Err(self.no_such_model(named))
+    }
+
+    /// Whether the provider has an account, or needs none.
+    pub fn is_callable(&self, provider: &str) -> bool {
+        self.providers.get(provider).is_some_and(|entry| !entry.accounts.is_empty())
+    }
+
+    fn no_such_model(&self, named: &str) -> Error {
+        let near = self
+            .models
+            .values()
+            .map(|row| (strsim::jaro_winkler(&row.id, named), row))
+            .filter(|(score, _)| *score > 0.85)
+            .max_by(|(a, _), (b, _)| a.total_cmp(b));
+        let error = Error::not_found("mediary.v1.Model", named);
+        match near {
+            Some((_, row)) => error.fact("didYouMean", row.name.as_str()),
+            None => error,
+        }
+    }
+}
+
+fn usable(snapshot: &Snapshot, model: Arc<ModelRow>) -> Result<Arc<ModelRow>> {
+    if model.lifecycle != Lifecycle::Retired {
+        return Ok(model);
+    }
+    let error = Error::not_found("mediary.v1.Model", model.name.as_str());
+    let replacement = format!("providers/{}/models/{}", model.provider, model.replacement);
+    Err(if snapshot.models.contains_key(&replacement) {
+        error
+            .violation("target.model", format!("the model is retired; use {replacement} instead"))
+            .fact("replacement", replacement)
+    } else {
+        error.violation("target.model", "the model is retired")
+    })
+}
+
+/// `providers/{provider}/models/{model}`; the model of an open provider may hold slashes.
+fn split_name(name: &str) -> Option<(&str, &str)> {
+    name.strip_prefix("providers/")?.split_once("/models/")
+}

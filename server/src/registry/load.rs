@@ -1,0 +1,166 @@
+//! Reads rows into a snapshot: the built-in ones, then a folder laid over them, then accounts
+//! from the configuration and the environment.
+//!
+//! Order: a row of the folder replaces the built-in row of the same id; accounts of the
+//! configuration come before the one that the environment gives. A bad row is named with its file
+//! and stops the start; it never replaces a good one.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+
+use include_dir::{Dir, include_dir};
+use serde::Deserialize;
+
+use super::{Account, AuthScheme, Entry, ModelRow, ProviderRow, Snapshot};
+use crate::{
+    config::{AccountSection, Environment, Secret},
+    provider::Provider,
+};
+
+static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/catalog");
+
+/// What is given to the loader beside the built-in rows.
+pub struct Rows<'a> {
+    pub folder: Option<&'a Path>,
+    pub accounts: &'a [AccountSection],
+    pub environment: &'a Environment,
+    pub idle_timeout: Duration,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModelFile {
+    models: Vec<ModelRow>,
+}
+
+/// Reads everything; `build` makes the adapter of a row. All problems are returned at once.
+pub fn load(
+    rows: &Rows<'_>,
+    build: impl Fn(&ProviderRow) -> Result<Arc<dyn Provider>, String>,
+) -> Result<Snapshot, Vec<String>> {
+    let mut problems = Vec::new();
+    let mut providers: BTreeMap<String, ProviderRow> = BTreeMap::new();
+    let mut models: BTreeMap<String, ModelRow> = BTreeMap::new();
+    for (origin, text) in files(rows.folder, "providers", &mut problems) {
+        match toml::from_str::<ProviderRow>(&text) {
+            Ok(mut row) => {
+                row.idle_timeout = rows.idle_timeout;
+                check_id(&origin, &row.id, &mut problems);
+                providers.insert(row.id.clone(), row);
+            }
+            Err(error) => problems.push(format!("{origin}: {error}")),
+        }
+    }
+    for (origin, text) in files(rows.folder, "models", &mut problems) {
+        let provider = stem(&origin).to_owned();
+        if !providers.contains_key(&provider) {
+            problems.push(format!("{origin}: there is no provider {provider:?} for these models"));
+            continue;
+        }
+        match toml::from_str::<ModelFile>(&text) {
+            Ok(file) => {
+                for mut row in file.models {
+                    check_id(&origin, &row.id, &mut problems);
+                    row.provider.clone_from(&provider);
+                    row.name = format!("providers/{provider}/models/{}", row.id);
+                    if row.display_name.is_empty() {
+                        row.display_name.clone_from(&row.id);
+                    }
+                    models.insert(row.name.clone(), row);
+                }
+            }
+            Err(error) => problems.push(format!("{origin}: {error}")),
+        }
+    }
+    let mut snapshot = Snapshot::default();
+    for (id, row) in providers {
+        match build(&row) {
+            Ok(adapter) => {
+                let accounts = accounts(&row, rows);
+                snapshot.providers.insert(id, Entry { row: Arc::new(row), adapter, accounts });
+            }
+            Err(problem) => problems.push(format!("provider {id}: {problem}")),
+        }
+    }
+    for section in rows.accounts {
+        if !snapshot.providers.contains_key(&section.provider) {
+            problems.push(format!(
+                "account {}: there is no provider {:?}",
+                section.id, section.provider
+            ));
+        }
+    }
+    snapshot.models = models.into_iter().map(|(name, row)| (name, Arc::new(row))).collect();
+    if problems.is_empty() { Ok(snapshot) } else { Err(problems) }
+}
+
+fn accounts(row: &ProviderRow, rows: &Rows<'_>) -> Vec<Arc<Account>> {
+    let from_env = |names: &[String]| names.iter().find_map(|name| rows.environment.get(name));
+    let base_uri = from_env(&row.auth.base_uri_env).unwrap_or(&row.base_uri);
+    let mut accounts: Vec<_> = rows
+        .accounts
+        .iter()
+        .filter(|section| section.provider == row.id)
+        .map(|section| {
+            let base_uri = section.base_uri.as_deref().unwrap_or(base_uri);
+            let key = section.api_key.clone();
+            Arc::new(Account::new(section.id.clone(), base_uri, key))
+        })
+        .collect();
+    let key = match row.auth.scheme {
+        AuthScheme::None => None,
+        _ => from_env(&row.auth.key_env).map(|key| Secret::new(key.to_owned())),
+    };
+    let is_named = key.is_some() || from_env(&row.auth.base_uri_env).is_some();
+    let needs_nothing = row.auth.scheme == AuthScheme::None && row.base_uri.is_empty();
+    let suffices = key.is_some() || !row.auth.required;
+    if needs_nothing || (is_named && suffices) {
+        let id = format!("{}-env", row.id);
+        accounts.push(Arc::new(Account::new(id, base_uri, key)));
+    }
+    accounts
+}
+
+/// Files of one kind of row, built-in ones first, each with where it comes from.
+fn files(folder: Option<&Path>, kind: &str, problems: &mut Vec<String>) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let built_in = BUILT_IN.get_dir(kind).map(|dir| dir.files()).into_iter().flatten();
+    for file in built_in {
+        if let Some(text) = file.contents_utf8() {
+            found.push((format!("catalog/{}", file.path().display()), text.to_owned()));
+        }
+    }
+    let Some(folder) = folder.map(|folder| folder.join(kind)) else {
+        return found;
+    };
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        return found;
+    };
+    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|end| end == "toml"));
+    paths.sort();
+    for path in paths {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => found.push((path.display().to_string(), text)),
+            Err(error) => problems.push(format!("{}: {error}", path.display())),
+        }
+    }
+    found
+}
+
+fn stem(origin: &str) -> &str {
+    let file = origin.rsplit('/').next().unwrap_or(origin);
+    file.strip_suffix(".toml").unwrap_or(file)
+}
+
+/// RFC 1034 labels: what a segment of a resource name may be.
+fn check_id(origin: &str, id: &str, problems: &mut Vec<String>) {
+    let fits = id.len() <= 63
+        && id.starts_with(|c: char| c.is_ascii_lowercase())
+        && !id.ends_with('-')
+        && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !fits {
+        problems.push(format!(
+            "{origin}: id {id:?} is not of the form [a-z]([a-z0-9-]{{0,61}}[a-z0-9])?"
+        ));
+    }
+}

@@ -1,0 +1,13 @@
+//! Who may serve a call, in which order, and what to do when one fails.
+//!
+//! Owns: target -> plan (`plan`), fitting a call to a model (`fit`), walking the plan (`run`).
+//! Leaves: what exists (`registry`), how a provider is spoken to (`providers`).
+
+mod fit;
+mod plan;
+mod run;
+
+pub use self::{
+    plan::{Wish, plan},
+    run::{Outcome, Run, Step},
+};

@@ -1,0 +1,230 @@
+//! What every call passes, outermost first: the one visible stack.
+//!
+//! Order is meaning. Origin stands before everything else, because a page that may not call must
+//! not be answered; the policy stands inside grpc-web, so that both wires meet the same rules.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, StatusCode, header};
+use mediary_domain::{Error, Kind};
+use tonic::Status;
+use tonic_web::GrpcWebLayer;
+use tower::ServiceExt as _;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use super::methods::Methods;
+use crate::{
+    clock::{self, Clock},
+    error,
+};
+
+/// When a call must have ended; every method finds it in its request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(pub Instant);
+
+pub struct Gate {
+    pub methods: Methods,
+    pub allowed_origins: Vec<String>,
+    pub clock: Clock,
+}
+
+/// One port for both: gRPC and grpc-web go to `grpc`, everything else to `http`.
+pub fn front(grpc: Router, http: Router) -> Router {
+    http.fallback(move |request: Request| async move {
+        if is_grpc(&request) {
+            grpc.oneshot(request).await.into_response()
+        } else {
+            StatusCode::NOT_FOUND.into_response()
+        }
+    })
+}
+
+/// By content type, or a browser asking whether it may send one.
+fn is_grpc(request: &Request) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+        || (request.method() == HttpMethod::OPTIONS
+            && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD))
+}
+
+/// Wraps the gRPC services.
+pub fn stack(services: Router, gate: Arc<Gate>) -> Router {
+    // axum applies the last layer first: read from the bottom up.
+    services
+        .fallback(unknown)
+        // 5. A library's bare status gets its reason.
+        .layer(from_fn(complete))
+        // 4. Is it served, and how long may it take?
+        .layer(from_fn_with_state(gate.clone(), policy))
+        // 3. grpc-web, binary and text, becomes gRPC.
+        .layer(GrpcWebLayer::new())
+        // 2. Browsers may read what the gRPC client needs.
+        .layer(cors(gate.clone()))
+        // 1. Pages of other origins are refused.
+        .layer(from_fn_with_state(gate, origin))
+}
+
+fn cors(gate: Arc<Gate>) -> CorsLayer {
+    let exposed =
+        ["grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-retry-pushback-ms"];
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(move |origin, head| {
+            origin.to_str().is_ok_and(|origin| gate.allows(origin, &head.headers))
+        }))
+        .allow_methods([HttpMethod::POST])
+        .allow_headers(tower_http::cors::AllowHeaders::mirror_request())
+        .expose_headers(exposed.map(HeaderName::from_static))
+        .max_age(Duration::from_secs(3_600))
+}
+
+impl Gate {
+    /// The page's own server, a page on this machine, or one that is configured.
+    fn allows(&self, origin: &str, headers: &HeaderMap) -> bool {
+        let host = origin.split_once("://").map_or("", |(_, host)| host);
+        let own = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+        own == Some(host)
+            || is_loopback(host)
+            || self.allowed_origins.iter().any(|one| one == origin)
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+/// Only browsers send `Origin`, and they cannot be made to lie about it.
+async fn origin(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    let origin = request.headers().get(header::ORIGIN).map(HeaderValue::to_str);
+    match origin {
+        None => next.run(request).await,
+        Some(Ok(origin)) if gate.allows(origin, request.headers()) => next.run(request).await,
+        Some(_) => refused(&Error::new(
+            Kind::OriginNotAllowed,
+            "this origin may not call: add it to listen.allowed_origins",
+        )),
+    }
+}
+
+async fn policy(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
+    let Some(method) = gate.methods.get(request.uri().path()) else {
+        // Health and reflection are not ours and have no policy.
+        return next.run(request).await;
+    };
+    if !method.is_served {
+        let message = format!("{} is not built into this server", method.full_name);
+        return refused(
+            &Error::new(Kind::MethodDisabled, message).fact("method", method.full_name.as_str()),
+        );
+    }
+    let asked = match asked_timeout(request.headers()) {
+        Ok(asked) => asked.unwrap_or(method.default_deadline),
+        Err(error) => return refused(&error),
+    };
+    let wait = asked.min(method.max_deadline);
+    let now = gate.clock.now();
+    let Some(deadline) = clock::after(now, wait) else { return next.run(request).await };
+    request.extensions_mut().insert(Deadline(deadline));
+    if method.streams {
+        // The method ends its own stream, with an event that says why.
+        return next.run(request).await;
+    }
+    match tokio::time::timeout(wait, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => refused(&deadline_exceeded(wait)),
+    }
+}
+
+pub fn deadline_exceeded(wait: Duration) -> Error {
+    Error::new(
+        Kind::DeadlineExceeded,
+        format!("the call took longer than its deadline of {}", humantime::format_duration(wait)),
+    )
+}
+
+/// `grpc-timeout`: at most eight digits and a unit. Source: gRPC over HTTP/2, requests.
+fn asked_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Error> {
+    let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
+    let bad = || Error::field("grpc-timeout", "must be up to eight digits and one of H M S m u n");
+    let text = value.to_str().map_err(|_| bad())?;
+    let (digits, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(bad)?;
+    if digits.len() > 8 || digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(bad());
+    }
+    let n: u64 = digits.parse().map_err(|_| bad())?;
+    Ok(Some(match unit {
+        "H" => Duration::from_secs(n * 3_600),
+        "M" => Duration::from_secs(n * 60),
+        "S" => Duration::from_secs(n),
+        "m" => Duration::from_millis(n),
+        "u" => Duration::from_micros(n),
+        "n" => Duration::from_nanos(n),
+        _ => return Err(bad()),
+    }))
+}
+
+/// Statuses that tonic makes by itself (a message too large, bytes that are no message) have no
+/// reason yet.
+async fn complete(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let completed = Status::from_header_map(response.headers()).and_then(|s| error::completed(&s));
+    if let Some(status) = completed {
+        for name in ["grpc-status", "grpc-message", "grpc-status-details-bin"] {
+            response.headers_mut().remove(name);
+        }
+        // A status that does not fit into headers keeps the number that it has.
+        let _ = status.add_header(response.headers_mut());
+    }
+    response
+}
+
+fn refused(error: &Error) -> Response {
+    error::status(error).into_http::<axum::body::Body>().into_response()
+}
+
+/// No RPC of the contract and none of the standard services.
+async fn unknown(request: Request) -> Response {
+    let message = format!("{} is not a method of this server", request.uri().path());
+    refused(&Error::new(Kind::MethodDisabled, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_of_the_wire_are_read_and_nonsense_is_refused() {
+        let read = |text: &str| {
+            let headers = HeaderMap::from_iter([(
+                HeaderName::from_static("grpc-timeout"),
+                HeaderValue::from_str(text).unwrap(),
+            )]);
+            asked_timeout(&headers)
+        };
+        assert_eq!(read("250m").unwrap(), Some(Duration::from_millis(250)));
+        assert_eq!(read("99999999H").unwrap(), Some(Duration::from_secs(99_999_999 * 3_600)));
+        for nonsense in ["", "S", "5", "-1S", "123456789S", "5 S", "5x", "é"] {
+            assert!(read(nonsense).is_err(), "{nonsense:?}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_a_name_not_a_prefix() {
+        assert!(
+            is_loopback("localhost:5173") && is_loopback("[::1]:80") && is_loopback("127.0.0.1")
+        );
+        assert!(!is_loopback("localhost.evil.example") && !is_loopback("127.0.0.1.evil:80"));
+    }
+}

@@ -1,0 +1,106 @@
+//! What the contract says about each RPC: who may call it and how long it may take.
+//!
+//! Read from the descriptor set when the server starts. An RPC without a policy does not start:
+//! nothing is open by omission.
+
+use std::{collections::HashMap, time::Duration};
+
+use mediary_proto::FILE_DESCRIPTOR_SET;
+use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
+
+/// The policy of one RPC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Method {
+    /// `mediary.v1.TextService.StreamText`.
+    pub full_name: String,
+    pub streams: bool,
+    pub default_deadline: Duration,
+    pub max_deadline: Duration,
+    /// Whether this build serves it.
+    pub is_served: bool,
+}
+
+/// By HTTP path, `/mediary.v1.TextService/StreamText`.
+#[derive(Debug, Default)]
+pub struct Methods(HashMap<String, Method>);
+
+impl Methods {
+    /// Reads the contract; `served` are the full names of the RPCs that are built.
+    pub fn read(served: &[&str]) -> Result<Self, String> {
+        let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET)
+            .map_err(|error| format!("the contract cannot be read: {error}"))?;
+        let ours = pool.services().filter(|one| one.package_name().starts_with("mediary."));
+        let mut methods = HashMap::new();
+        for method in ours.flat_map(|service| service.methods().collect::<Vec<_>>()) {
+            let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+            methods.insert(path, policy(&pool, &method, served)?);
+        }
+        match served.iter().find(|name| !methods.values().any(|one| one.full_name == **name)) {
+            Some(unknown) => Err(format!("{unknown} is served but not in the contract")),
+            None => Ok(Self(methods)),
+        }
+    }
+
+    pub fn get(&self, path: &str) -> Option<&Method> {
+        self.0.get(path)
+    }
+}
+
+fn policy(
+    pool: &DescriptorPool,
+    method: &MethodDescriptor,
+    served: &[&str],
+) -> Result<Method, String> {
+    let name = method.full_name();
+    let missing = |what: &str| format!("{name} has no {what} in its mediary.options.v1.policy");
+    let extension = pool
+        .get_extension_by_name("mediary.options.v1.policy")
+        .ok_or("the contract lacks mediary.options.v1.policy")?;
+    let options = method.options();
+    let policy = options.get_extension(&extension);
+    let policy = policy.as_message().ok_or_else(|| missing("policy"))?;
+    for field in ["required_role", "cost_class"] {
+        let number = policy.get_field_by_name(field).and_then(|value| value.as_enum_number());
+        if number.unwrap_or(0) == 0 {
+            return Err(missing(field));
+        }
+    }
+    let duration = |field: &str| {
+        policy
+            .get_field_by_name(field)
+            .as_deref()
+            .and_then(Value::as_message)
+            .and_then(seconds)
+            .ok_or_else(|| missing(field))
+    };
+    Ok(Method {
+        is_served: served.contains(&name),
+        streams: method.is_server_streaming(),
+        default_deadline: duration("default_deadline")?,
+        max_deadline: duration("max_deadline")?,
+        full_name: name.to_owned(),
+    })
+}
+
+fn seconds(message: &DynamicMessage) -> Option<Duration> {
+    let seconds = message.get_field_by_name("seconds")?.as_i64()?;
+    let whole = Duration::from_secs(u64::try_from(seconds).ok()?);
+    (!whole.is_zero()).then_some(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rpc_of_the_contract_has_a_whole_policy() {
+        let methods = Methods::read(&["mediary.v1.TextService.StreamText"]).unwrap();
+        assert!(methods.0.len() > 80, "{}", methods.0.len());
+        let stream = methods.get("/mediary.v1.TextService/StreamText").unwrap();
+        assert!(stream.is_served && stream.streams);
+        assert_eq!(stream.default_deadline, Duration::from_secs(600));
+        assert_eq!(stream.max_deadline, Duration::from_secs(1_800));
+        assert!(methods.0.values().all(|one| one.max_deadline >= one.default_deadline));
+        assert!(Methods::read(&["mediary.v1.TextService.Sing"]).is_err());
+    }
+}

@@ -1,0 +1,17 @@
+//! How much one call may hold. Told by GetServerInfo, enforced by `parse`.
+
+pub const MESSAGES: usize = 2_000;
+pub const PARTS: usize = 4_096;
+/// Of UTF-8, all texts together.
+pub const TEXT_BYTES: usize = 2 << 20;
+pub const INLINE_ASSET_BYTES: usize = 1 << 20;
+pub const OPAQUE_STATE_BYTES: usize = 64 << 10;
+pub const STOPS: usize = 8;
+pub const TOOLS: usize = 128;
+pub const LABELS: usize = 64;
+pub const LABEL_KEY: usize = 63;
+pub const LABEL_VALUE: usize = 256;
+pub const FALLBACK_MODELS: usize = 4;
+/// Of JSON that callers write: schemas and provider options.
+pub const JSON_BYTES: usize = 64 << 10;
+pub const JSON_DEPTH: usize = 32;

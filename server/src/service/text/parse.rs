@@ -1,0 +1,167 @@
+//! From contract words to ours: checked here, trusted afterwards. Everything that is wrong with a
+//! request is said at once.
+
+mod message;
+mod parameters;
+
+use std::collections::HashMap;
+
+use mediary_domain::{ChatCall, Error, Result, Target};
+use mediary_proto::v1::{
+    self, GenerateTextRequest, StreamTextRequest, model_target::Target as WireTarget,
+};
+use uuid::Uuid;
+
+use super::{capability, limits};
+use crate::routing::Wish;
+
+/// A request that is checked.
+pub struct Asked {
+    pub wish: Wish,
+    pub call: ChatCall,
+}
+
+/// Collects what is wrong.
+#[derive(Default)]
+struct Problems(Option<Error>);
+
+impl Problems {
+    fn field(&mut self, field: impl Into<String>, description: impl Into<String>) {
+        self.add(Error::field(field, description));
+    }
+
+    /// The first failure names the kind; all name their fields.
+    fn add(&mut self, error: Error) {
+        self.0 = Some(match self.0.take() {
+            Some(first) => first.and(error),
+            None => error,
+        });
+    }
+}
+
+impl Asked {
+    pub fn generate(request: GenerateTextRequest) -> Result<Self> {
+        let mut problems = Problems::default();
+        let GenerateTextRequest { target, messages, parameters, labels, request_id } = request;
+        let asked = asked(target, messages, parameters, &labels, &request_id, &mut problems);
+        problems.0.map_or(Ok(asked), Err)
+    }
+
+    pub fn stream(request: StreamTextRequest) -> Result<Self> {
+        let mut problems = Problems::default();
+        let StreamTextRequest {
+            target,
+            messages,
+            parameters,
+            labels,
+            request_id,
+            resumable,
+            disconnect_grace,
+            allow_restart,
+        } = request;
+        for (field, is_set) in [
+            ("resumable", resumable),
+            ("disconnect_grace", disconnect_grace.is_some()),
+            ("allow_restart", allow_restart),
+        ] {
+            if is_set {
+                problems.add(
+                    Error::new(
+                        mediary_domain::Kind::FeatureDisabled,
+                        "the request asks for something that this server does not have",
+                    )
+                    .violation(field, "this server has no resumable streams: leave it unset"),
+                );
+            }
+        }
+        let asked = asked(target, messages, parameters, &labels, &request_id, &mut problems);
+        problems.0.map_or(Ok(asked), Err)
+    }
+}
+
+fn asked(
+    target: Option<v1::ModelTarget>,
+    messages: Vec<v1::Message>,
+    parameters: Option<v1::TextParameters>,
+    labels: &HashMap<String, String>,
+    request_id: &str,
+    problems: &mut Problems,
+) -> Asked {
+    check_labels(labels, problems);
+    if !request_id.is_empty() && (request_id.len() > 36 || Uuid::parse_str(request_id).is_err()) {
+        problems.field("request_id", "must be a UUID of at most 36 characters, or empty");
+    }
+    let messages = message::parse_all(messages, problems);
+    let parameters = parameters::parse(parameters.unwrap_or_default(), problems);
+    let has_images = messages
+        .iter()
+        .flat_map(|message| &message.parts)
+        .any(|part| matches!(part, mediary_domain::Part::Image(_)));
+    Asked {
+        wish: wish(target.unwrap_or_default(), capability(has_images), problems),
+        call: ChatCall { messages, parameters },
+    }
+}
+
+fn wish(
+    target: v1::ModelTarget,
+    capability: mediary_domain::Capability,
+    problems: &mut Problems,
+) -> Wish {
+    if !target.account.is_empty() {
+        problems.field("target.account", "this server chooses the account: leave it empty");
+    }
+    let fallback = target.fallback.unwrap_or_default();
+    if fallback.models.len() > limits::FALLBACK_MODELS {
+        let most = limits::FALLBACK_MODELS;
+        problems.field("target.fallback.models", format!("holds at most {most} models"));
+    }
+    let named = |name: String, field: &str, problems: &mut Problems| {
+        if name.is_empty() {
+            problems.field(field, "must not be empty");
+        }
+        name
+    };
+    let mut is_explicit = false;
+    let target = match target.target {
+        Some(WireTarget::Model(name)) => {
+            is_explicit = true;
+            Target::Model(named(name, "target.model", problems))
+        }
+        Some(WireTarget::Preset(name)) => Target::Preset(named(name, "target.preset", problems)),
+        Some(WireTarget::Route(task)) => Target::Route(named(task, "target.route", problems)),
+        Some(WireTarget::Auto(auto)) => {
+            let is_text = ["", "text-to-text", "image-to-text"].contains(&auto.capability.as_str());
+            if !is_text {
+                problems.field("target.auto.capability", "must be a text capability, or empty");
+            }
+            Target::Auto
+        }
+        None => Target::Auto,
+    };
+    Wish {
+        target,
+        capability,
+        allow_fallback: fallback.allow.unwrap_or(!is_explicit || !fallback.models.is_empty()),
+        fallback_models: fallback.models,
+    }
+}
+
+fn check_labels(labels: &HashMap<String, String>, problems: &mut Problems) {
+    if labels.len() > limits::LABELS {
+        problems.field("labels", format!("holds at most {} labels", limits::LABELS));
+    }
+    for (key, value) in labels {
+        if key.is_empty() || key.len() > limits::LABEL_KEY || value.len() > limits::LABEL_VALUE {
+            problems.field(
+                "labels",
+                format!(
+                    "a key has 1 to {} characters and a value at most {}",
+                    limits::LABEL_KEY,
+                    limits::LABEL_VALUE
+                ),
+            );
+            break;
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The only outbound HTTP client.
+//!
+//! Owns: connections, timeouts, authentication headers, size caps, and what a broken connection
+//! means. Leaves: what the bytes say (`dialect`, `providers`).
+//! Redirects are never followed: a key must not travel to another host.
+
+mod body;
+mod retry_after;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use mediary_domain::{Error, Kind, Result};
+
+pub use self::{body::Body, retry_after::retry_after};
+use crate::{
+    clock::Clock,
+    provider::{AuthScheme, CallContext},
+};
+
+/// A cheap handle to the shared client.
+#[derive(Clone)]
+pub struct Http {
+    client: reqwest::Client,
+    clock: Clock,
+}
+
+/// The head of a provider's answer, and its body as it comes.
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Body,
+}
+
+impl Http {
+    #[expect(clippy::disallowed_methods, reason = "this is the room that may")]
+    pub fn new(clock: Clock, connect_timeout: Duration) -> Result<Self> {
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(connect_timeout)
+            .tcp_nodelay(true)
+            .no_proxy()
+            .user_agent(concat!("mediary/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|_| Error::bug("the HTTP client cannot be built"))?;
+        Ok(Self { client, clock })
+    }
+
+    /// Sends a JSON body to `path` of the account's base URL, with the account's credentials and
+    /// the wire's own headers.
+    pub async fn post_json(
+        &self,
+        cx: &CallContext,
+        path: &str,
+        wire_headers: &[(&'static str, &'static str)],
+        body: Vec<u8>,
+    ) -> Result<Reply> {
+        let mut headers = headers(cx)?;
+        for (name, value) in wire_headers {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let request = self
+            .client
+            .post(format!("{}{path}", cx.account.base_uri))
+            .headers(headers)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Bytes::from(body));
+        let response =
+            request.send().await.map_err(|error| broken(cx, &error, Phase::BeforeAnswer))?;
+        Ok(Reply {
+            status: response.status(),
+            headers: response.headers().clone(),
+            body: Body::new(response, cx, &self.clock),
+        })
+    }
+}
+
+fn headers(cx: &CallContext) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &cx.provider.headers {
+        headers.insert(
+            HeaderName::try_from(name).map_err(|_| unusable(cx))?,
+            HeaderValue::try_from(value).map_err(|_| unusable(cx))?,
+        );
+    }
+    if let Some(secret) = cx.account.secret() {
+        let (name, value) = match &cx.provider.auth.scheme {
+            AuthScheme::Bearer => (header::AUTHORIZATION, format!("Bearer {secret}")),
+            AuthScheme::Header(name) => {
+                (HeaderName::try_from(name).map_err(|_| unusable(cx))?, secret.to_owned())
+            }
+            AuthScheme::None => return Ok(headers),
+        };
+        let mut value = HeaderValue::try_from(value).map_err(|_| {
+            Error::new(
+                Kind::CredentialsRejected,
+                "the account's key holds a character that no HTTP header may hold",
+            )
+            .fact("provider", cx.provider.id.as_str())
+        })?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    Ok(headers)
+}
+
+fn unusable(cx: &CallContext) -> Error {
+    Error::bug("a fixed header of the provider's row is not valid")
+        .fact("provider", cx.provider.id.as_str())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    BeforeAnswer,
+    InAnswer,
+}
+
+/// What a connection that fails means. The text of the library's error is not passed on: it may
+/// hold the URL.
+fn broken(cx: &CallContext, error: &reqwest::Error, phase: Phase) -> Error {
+    let (kind, message) = if error.is_timeout() {
+        (Kind::UpstreamTimeout, "the provider did not answer in time")
+    } else if error.is_connect() {
+        (Kind::UpstreamUnavailable, "the provider cannot be reached")
+    } else if phase == Phase::InAnswer {
+        (Kind::UpstreamTruncated, "the provider's answer was cut off")
+    } else {
+        (Kind::UpstreamUnavailable, "the provider closed the connection without an answer")
+    };
+    Error::new(kind, message).fact("provider", cx.provider.id.as_str())
+}

@@ -1,0 +1,658 @@
+//! Plays a recorded exchange through the real server and compares what a caller sees with what
+//! the recording says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use mediary_client::v1::{
+    self, FinishReason, MessageRole, Part, UsageSource, part, text_event::Kind as Event,
+};
+use serde_json::{Value, json};
+
+use super::{
+    House, Reply, Vendor,
+    ask::{self, Heard},
+    recordings::Case,
+};
+
+/// Wires that this build speaks, and the path that follows a provider's base URL.
+const WIRES: [(&str, &str); 2] =
+    [("openai-chat", "/chat/completions"), ("anthropic-messages", "/v1/messages")];
+
+/// Whether the case is a text exchange of a wire that is built.
+pub fn is_supported(case: &Case) -> bool {
+    suffix(case).is_some_and(|suffix| {
+        let path = case.request.path.split('?').next().unwrap_or_default();
+        path.ends_with(suffix) && matches!(case.operation.as_str(), "chat" | "chat_stream")
+    })
+}
+
+fn suffix(case: &Case) -> Option<&'static str> {
+    let wire = case.protocol.trim_end_matches("-sse");
+    WIRES.iter().find(|(name, _)| *name == wire).map(|(_, path)| *path)
+}
+
+/// The row that serves a case: compatible servers are told apart by the name of the case.
+fn provider_of(case: &Case) -> String {
+    if case.provider != "compat" {
+        return case.provider.clone();
+    }
+    let name = case.name.rsplit('/').next().unwrap_or_default();
+    let rows = [
+        ("llamacpp", "llama-cpp"),
+        ("gpustack", "gpustack"),
+        ("litellm", "litellm"),
+        ("hf-router", "huggingface"),
+    ];
+    let row = rows.iter().find(|(prefix, _)| name.starts_with(prefix));
+    row.map_or("vllm", |(_, row)| row).to_owned()
+}
+
+/// A server whose providers are all played by one vendor, with a model row for every model that
+/// the cases speak of.
+pub struct Stage {
+    pub house: House,
+    pub vendor: Vendor,
+}
+
+impl Stage {
+    pub async fn new(cases: &[Case]) -> Self {
+        let vendor = Vendor::start().await;
+        let mut plan = House::plan();
+        let mut models: BTreeMap<String, BTreeSet<(String, bool)>> = BTreeMap::new();
+        for case in cases {
+            models
+                .entry(provider_of(case))
+                .or_default()
+                .insert((asked_model(case), case.streams()));
+        }
+        let mut accounts = String::new();
+        for (provider, models) in models {
+            accounts.push_str(&format!(
+                "[[accounts]]\nid = \"{provider}-test\"\nprovider = \"{provider}\"\n\
+                 api_key = \"env:TEST_KEY\"\nbase_uri = \"{}/base\"\n",
+                vendor.url()
+            ));
+            let rows: String = models.iter().map(|(id, streams)| model_row(id, *streams)).collect();
+            plan = plan.row(&format!("models/{provider}.toml"), rows);
+        }
+        let house = plan.config(&accounts).env("TEST_KEY", "key-of-the-test").start();
+        Self { house, vendor }
+    }
+
+    /// Plays a case once in pieces of `piece` bytes, and says what is not as recorded.
+    pub async fn play(&self, case: &Case, piece: usize) -> Vec<String> {
+        let reply = || {
+            let mut reply = Reply::new(case.response.status, "", case.body()).in_pieces_of(piece);
+            reply.headers = case
+                .response
+                .headers
+                .iter()
+                .filter(|(name, _)| is_content_header(name))
+                .map(|(name, value)| (name.clone(), header_text(value)))
+                .collect();
+            reply
+        };
+        let mut wrong = Vec::new();
+        self.vendor.replies([reply()]);
+        let heard = ask::listen(&self.house, request(case)).await;
+        wrong.extend(
+            compare(case, &Seen::streamed(&heard)).into_iter().map(|w| format!("stream: {w}")),
+        );
+        if heard.terminals() != 1 {
+            wrong.push(format!("stream: {} terminal events", heard.terminals()));
+        }
+        wrong.extend(self.compare_request(case));
+        if piece == 0 {
+            self.vendor.replies([reply()]);
+            let v1::StreamTextRequest { target, messages, parameters, .. } = request(case);
+            let request =
+                v1::GenerateTextRequest { target, messages, parameters, ..Default::default() };
+            let answer = self.house.client().generate(request).await;
+            let seen = Seen::collected(answer.as_ref().map(Clone::clone));
+            wrong.extend(compare(case, &seen).into_iter().map(|w| format!("unary: {w}")));
+        }
+        wrong
+    }
+
+    /// What we sent means what the recorded caller sent, as far as our request could say it.
+    fn compare_request(&self, case: &Case) -> Vec<String> {
+        let Some(asked) = self.vendor.asked().pop() else {
+            return vec!["the vendor was not asked".to_owned()];
+        };
+        let mut wrong = Vec::new();
+        let suffix = suffix(case).unwrap_or_default();
+        if asked.path != format!("/base{suffix}") {
+            wrong.push(format!("request: path is {}", asked.path));
+        }
+        let (ours, theirs) = (asked.json(), &case.request.body);
+        if ours["stream"].as_bool().unwrap_or(false) != case.streams() {
+            wrong.push("request: stream is not as recorded".to_owned());
+        }
+        for (what, of) in [
+            ("model", (|body| body["model"].clone()) as fn(&Value) -> Value),
+            ("roles and texts", turns),
+            ("tools", tool_names),
+            ("response format", |body| body["response_format"]["type"].clone()),
+            // Unset means auto, or none where there are no tools.
+            ("tool choice", |body| match &body["tool_choice"] {
+                Value::String(word) if word == "auto" => Value::Null,
+                choice if choice["type"] == "auto" => Value::Null,
+                choice => choice.clone(),
+            }),
+            ("temperature", |body| body["temperature"].as_f64().map_or(Value::Null, |n| json!(n))),
+        ] {
+            let (ours, theirs) = (of(&ours), of(theirs));
+            if ours != theirs {
+                wrong.push(format!("request: {what}: sent {ours}, recorded {theirs}"));
+            }
+        }
+        wrong
+    }
+}
+
+fn is_content_header(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    !matches!(
+        name.as_str(),
+        "content-length" | "transfer-encoding" | "connection" | "content-encoding"
+    )
+}
+
+fn header_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(list) => list.iter().map(header_text).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+fn asked_model(case: &Case) -> String {
+    case.request.body["model"].as_str().unwrap_or("model").to_owned()
+}
+
+fn slug(model: &str, streams: bool) -> String {
+    let name: String = model
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .take(48)
+        .collect();
+    format!("m-{}-{}", name.trim_matches('-'), if streams { "stream" } else { "whole" })
+}
+
+fn model_row(model: &str, streams: bool) -> String {
+    let streaming = if streams { r#""streaming", "# } else { "" };
+    format!(
+        "[[models]]\nid = {:?}\nprovider_model_id = {model:?}\n\
+         capabilities = [\"text-to-text\", \"image-to-text\"]\ninput_kinds = [\"text\", \"image\"]\n\
+         output_kinds = [\"text\"]\n\
+         features = [{streaming}\"tools\", \"json-schema\", \"vision\", \"reasoning\"]\n",
+        slug(model, streams)
+    )
+}
+
+// --- the recorded request in the contract's words ---
+
+fn request(case: &Case) -> v1::StreamTextRequest {
+    let body = &case.request.body;
+    let name = format!(
+        "providers/{}/models/{}",
+        provider_of(case),
+        slug(&asked_model(case), case.streams())
+    );
+    let mut messages: Vec<v1::Message> = system(body).into_iter().collect();
+    let list = body["messages"].as_array().cloned().unwrap_or_default();
+    for message in &list {
+        messages.extend(contract_messages(message));
+    }
+    if messages.is_empty() {
+        messages.push(mediary_client::message::user("hello"));
+    }
+    v1::StreamTextRequest {
+        target: Some(mediary_client::target::model(name)),
+        messages,
+        parameters: Some(parameters(body)),
+        ..Default::default()
+    }
+}
+
+fn system(body: &Value) -> Option<v1::Message> {
+    let text = match &body["system"] {
+        Value::String(text) => text.clone(),
+        Value::Array(blocks) => blocks
+            .iter()
+            .filter_map(|block| block["text"].as_str())
+            .collect::<Vec<_>>()
+            .join("\n\n"),
+        _ => return None,
+    };
+    Some(mediary_client::message::system(text))
+}
+
+fn contract_messages(message: &Value) -> Vec<v1::Message> {
+    let role = match message["role"].as_str().unwrap_or_default() {
+        "system" | "developer" => MessageRole::System,
+        "assistant" => MessageRole::Assistant,
+        "tool" => MessageRole::Tool,
+        _ => MessageRole::User,
+    };
+    if role == MessageRole::Tool {
+        let result = v1::ToolResult {
+            call_id: message["tool_call_id"].as_str().unwrap_or("call").to_owned(),
+            parts: content_parts(&message["content"]),
+            is_error: false,
+        };
+        return vec![of(role, vec![part::Kind::ToolResult(result)])];
+    }
+    let mut kinds: Vec<part::Kind> = Vec::new();
+    let mut results: Vec<part::Kind> = Vec::new();
+    match &message["content"] {
+        Value::Array(blocks) => {
+            for block in blocks {
+                match block["type"].as_str().unwrap_or_default() {
+                    "tool_use" => kinds.push(part::Kind::ToolCall(v1::ToolCall {
+                        call_id: text(&block["id"]),
+                        tool_name: text(&block["name"]),
+                        arguments_json: block["input"].to_string(),
+                    })),
+                    "tool_result" => results.push(part::Kind::ToolResult(v1::ToolResult {
+                        call_id: text(&block["tool_use_id"]),
+                        parts: content_parts(&block["content"]),
+                        is_error: block["is_error"].as_bool().unwrap_or(false),
+                    })),
+                    _ => kinds.extend(content_kind(block)),
+                }
+            }
+        }
+        content => kinds.extend(content_parts(content).into_iter().filter_map(|part| part.kind)),
+    }
+    for call in message["tool_calls"].as_array().into_iter().flatten() {
+        if call["function"].is_object() {
+            kinds.push(part::Kind::ToolCall(v1::ToolCall {
+                call_id: text(&call["id"]),
+                tool_name: text(&call["function"]["name"]),
+                arguments_json: text(&call["function"]["arguments"]),
+            }));
+        }
+    }
+    let mut messages = Vec::new();
+    if !results.is_empty() {
+        messages.push(of(MessageRole::Tool, results));
+    }
+    if !kinds.is_empty() {
+        messages.push(of(role, kinds));
+    }
+    messages
+}
+
+fn of(role: MessageRole, kinds: Vec<part::Kind>) -> v1::Message {
+    mediary_client::message::of(role, kinds)
+}
+
+fn content_parts(content: &Value) -> Vec<Part> {
+    let kinds: Vec<part::Kind> = match content {
+        Value::String(text) if !text.is_empty() => vec![part::Kind::Text(text.clone())],
+        Value::Array(blocks) => blocks.iter().filter_map(content_kind).collect(),
+        _ => Vec::new(),
+    };
+    kinds.into_iter().map(|kind| Part { kind: Some(kind) }).collect()
+}
+
+fn content_kind(block: &Value) -> Option<part::Kind> {
+    if let Some(text) = block["text"].as_str() {
+        return (!text.is_empty()).then(|| part::Kind::Text(text.to_owned()));
+    }
+    // Recordings shorten images: a picture of our own stands in for each.
+    if block["image_url"].is_object() || block["type"] == "image" {
+        let content = BASE64.decode(PIXEL).unwrap().into();
+        let inline = v1::InlineAsset { media_type: "image/png".to_owned(), content };
+        return Some(part::Kind::Asset(v1::AssetRef {
+            source: Some(v1::asset_ref::Source::Inline(inline)),
+        }));
+    }
+    None
+}
+
+/// A PNG of one pixel.
+pub const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==";
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn parameters(body: &Value) -> v1::TextParameters {
+    let tools = body["tools"].as_array().into_iter().flatten().filter_map(|tool| {
+        // `{type: function, function: {..}}`, or Anthropic's flat form; others are not ours.
+        let function = if tool["function"].is_object() { &tool["function"] } else { tool };
+        let schema = [&function["parameters"], &function["input_schema"]];
+        let schema = schema.into_iter().find(|schema| schema.is_object());
+        if tool["function"].is_null() && !tool["input_schema"].is_object() {
+            return None;
+        }
+        Some(v1::Tool {
+            tool_name: text(&function["name"]),
+            description: text(&function["description"]),
+            parameters_schema_json: schema.map(Value::to_string).unwrap_or_default(),
+            strict: function["strict"].as_bool().unwrap_or(false),
+        })
+    });
+    let limit = ["max_completion_tokens", "max_tokens"];
+    v1::TextParameters {
+        max_output_tokens: limit.into_iter().find_map(|name| body[name].as_i64()),
+        temperature: body["temperature"].as_f64(),
+        tools: tools.collect(),
+        tool_choice: tool_choice(&body["tool_choice"]),
+        response_format: response_format(body),
+        reasoning: Some(v1::ReasoningOptions { include: true, ..Default::default() }),
+        unsupported_parameter_policy: v1::UnsupportedParameterPolicy::Drop.into(),
+        ..Default::default()
+    }
+}
+
+fn tool_choice(choice: &Value) -> Option<v1::ToolChoice> {
+    use v1::tool_choice::Choice;
+    let word = choice.as_str().or(choice["type"].as_str())?;
+    let choice = match word {
+        "none" => Choice::None(v1::NoneChoice {}),
+        "required" | "any" => Choice::Required(v1::RequiredChoice {}),
+        "function" => Choice::ToolName(text(&choice["function"]["name"])),
+        "tool" => Choice::ToolName(text(&choice["name"])),
+        _ => return None,
+    };
+    Some(v1::ToolChoice { choice: Some(choice) })
+}
+
+fn response_format(body: &Value) -> Option<v1::ResponseFormat> {
+    use v1::response_format::Format;
+    let (openai, anthropic) = (&body["response_format"], &body["output_config"]["format"]);
+    let schema = |name: &Value, schema: &Value, strict: bool| {
+        Format::JsonSchema(v1::JsonSchemaFormat {
+            name: text(name),
+            schema_json: schema.to_string(),
+            strict,
+        })
+    };
+    let format = if openai["type"] == "json_schema" {
+        let inner = &openai["json_schema"];
+        schema(&inner["name"], &inner["schema"], inner["strict"].as_bool().unwrap_or(false))
+    } else if openai["type"] == "json_object" {
+        Format::Json(v1::JsonFormat {})
+    } else if anthropic["type"] == "json_schema" {
+        schema(&Value::Null, &anthropic["schema"], false)
+    } else {
+        return None;
+    };
+    Some(v1::ResponseFormat { format: Some(format) })
+}
+
+// --- what a request means, whoever wrote it ---
+
+/// Role and text of every turn, neighbours of one role joined, empty ones left out.
+fn turns(body: &Value) -> Value {
+    let mut turns: Vec<(String, String)> = Vec::new();
+    for message in body["messages"].as_array().into_iter().flatten() {
+        let role = match message["role"].as_str().unwrap_or_default() {
+            "developer" => "system",
+            role => role,
+        };
+        let said = spoken(&message["content"]);
+        if said.is_empty() {
+            continue;
+        }
+        match turns.last_mut() {
+            Some((last, all)) if last == role => all.push_str(&said),
+            _ => turns.push((role.to_owned(), said)),
+        }
+    }
+    json!(turns)
+}
+
+fn spoken(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(blocks) => blocks
+            .iter()
+            .map(|block| match block["type"].as_str() {
+                Some("tool_result") => spoken(&block["content"]),
+                _ => text(&block["text"]),
+            })
+            .collect(),
+        _ => String::new(),
+    }
+}
+
+fn tool_names(body: &Value) -> Value {
+    let names = body["tools"].as_array().into_iter().flatten().filter_map(|tool| {
+        match tool["function"]["name"].as_str() {
+            Some(name) => Some(name.to_owned()),
+            None => tool["input_schema"].is_object().then(|| text(&tool["name"])),
+        }
+    });
+    json!(names.collect::<Vec<_>>())
+}
+
+// --- what a caller sees, beside what the recording says ---
+
+#[derive(Default)]
+struct Seen<'a> {
+    text: String,
+    reasoning: String,
+    refusal: String,
+    tools: Vec<(String, String, String)>,
+    text_deltas: i64,
+    finish: Option<(FinishReason, String)>,
+    model: String,
+    usage: Option<v1::TokenUsage>,
+    failure: Option<&'a mediary_client::Error>,
+    retryable: Option<bool>,
+    is_stream: bool,
+}
+
+impl<'a> Seen<'a> {
+    fn streamed(heard: &'a Heard) -> Self {
+        let mut seen = Self { is_stream: true, ..Self::default() };
+        let mut tools: BTreeMap<i32, (String, String, String)> = BTreeMap::new();
+        for kind in heard.kinds() {
+            match kind {
+                Event::TextDelta(delta) => {
+                    seen.text.push_str(&delta.text);
+                    seen.text_deltas += 1;
+                }
+                Event::ReasoningDelta(delta) => {
+                    if let Some(v1::reasoning_delta::Content::Text(text)) = &delta.content {
+                        seen.reasoning.push_str(text);
+                    }
+                }
+                Event::ToolCallDelta(delta) => {
+                    let tool = tools.entry(delta.part_index).or_default();
+                    tool.0.push_str(&delta.call_id);
+                    tool.1.push_str(&delta.tool_name);
+                    tool.2.push_str(&delta.arguments_json_delta);
+                }
+                Event::Finished(end) => {
+                    seen.refusal.clone_from(&end.refusal);
+                    seen.model.clone_from(&end.provider_model_id);
+                    seen.usage.clone_from(&end.usage);
+                    seen.finish = Some((end.finish_reason(), end.provider_finish_reason.clone()));
+                }
+                Event::Failed(failed) => {
+                    seen.usage.clone_from(&failed.usage);
+                    seen.retryable = Some(failed.retryable);
+                }
+                _ => {}
+            }
+        }
+        seen.tools = tools.into_values().collect();
+        seen.failure = heard.failure.as_ref();
+        seen
+    }
+
+    fn collected(answer: Result<v1::GenerateTextResponse, &'a mediary_client::Error>) -> Self {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(failure) => return Self { failure: Some(failure), ..Self::default() },
+        };
+        let mut seen = Self {
+            finish: Some((answer.finish_reason(), answer.provider_finish_reason.clone())),
+            refusal: answer.refusal,
+            model: answer.provider_model_id,
+            usage: answer.usage,
+            ..Self::default()
+        };
+        for part in answer.message.into_iter().flat_map(|message| message.parts) {
+            match part.kind {
+                Some(part::Kind::Text(text)) => seen.text.push_str(&text),
+                Some(part::Kind::Reasoning(one)) => seen.reasoning.push_str(&one.text),
+                Some(part::Kind::ToolCall(call)) => {
+                    seen.tools.push((call.call_id, call.tool_name, call.arguments_json));
+                }
+                _ => {}
+            }
+        }
+        seen
+    }
+}
+
+fn compare(case: &Case, seen: &Seen<'_>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut differ = |what: &str, is: Value, should: &Value| {
+        if is != *should {
+            wrong.push(format!("{what}: {is}, recorded {should}"));
+        }
+    };
+    let has_pieces = case.succeeds() || seen.is_stream;
+    if has_pieces {
+        if let Some(text) = case.fact("text") {
+            differ("text", json!(seen.text), text);
+        }
+        if let Some(reasoning) = case.fact("reasoning") {
+            differ("reasoning", json!(seen.reasoning), reasoning);
+        }
+        if let Some(length) = case.fact("reasoning_length") {
+            differ("reasoning length", json!(seen.reasoning.chars().count()), length);
+        }
+        if let (Some(deltas), true, true) =
+            (case.fact("text_deltas"), seen.is_stream, case.fact("texts").is_none())
+        {
+            differ("text deltas", json!(seen.text_deltas), deltas);
+        }
+        if case.fact("tool_calls").is_some() || case.succeeds() {
+            let none = json!([]);
+            differ("tool calls", tools(&seen.tools), case.fact("tool_calls").unwrap_or(&none));
+        }
+    }
+    if case.succeeds() {
+        if let Some(failure) = seen.failure {
+            wrong.push(format!("failed: {failure:?}"));
+            return wrong;
+        }
+        let (finish, native) =
+            seen.finish.clone().unwrap_or((FinishReason::Unspecified, String::new()));
+        let mut differ = |what: &str, is: Value, should: Option<&Value>| {
+            if let Some(should) = should
+                && is != *should
+            {
+                wrong.push(format!("{what}: {is}, recorded {should}"));
+            }
+        };
+        differ("finish reason", json!(finish_word(finish)), case.fact("finish_reason"));
+        differ("native finish reason", json!(native), case.fact("native_finish_reason"));
+        differ("refusal", json!(seen.refusal), case.fact("refusal"));
+        differ("model", json!(seen.model), case.fact("model"));
+    } else {
+        wrong.extend(compare_failure(case, seen));
+    }
+    wrong.extend(compare_usage(case, seen));
+    wrong
+}
+
+fn compare_usage(case: &Case, seen: &Seen<'_>) -> Vec<String> {
+    // The unary call that fails has no message to carry numbers.
+    if !case.succeeds() && !seen.is_stream {
+        return Vec::new();
+    }
+    let usage = seen.usage.clone().unwrap_or_default();
+    let mut wrong = Vec::new();
+    for (name, is) in [
+        ("input_tokens", Some(usage.input_tokens)),
+        ("output_tokens", Some(usage.output_tokens)),
+        ("cached_input_tokens", usage.cached_input_tokens),
+        ("cache_write_tokens", usage.cache_write_tokens),
+        ("reasoning_tokens", usage.reasoning_tokens),
+    ] {
+        let Some(should) = case.number_fact(name) else { continue };
+        if is != Some(should) {
+            wrong.push(format!("{name}: {is:?}, recorded {should}"));
+        }
+    }
+    let is_reported = usage.source() == UsageSource::Reported;
+    if case.succeeds() && case.fact("input_tokens").is_none() && is_reported {
+        wrong.push(format!("usage is made up: {usage:?}"));
+    }
+    wrong
+}
+
+fn compare_failure(case: &Case, seen: &Seen<'_>) -> Vec<String> {
+    let Some(failure) = seen.failure else {
+        return vec![format!("did not fail, but ended with {:?}", seen.finish)];
+    };
+    let mut wrong = Vec::new();
+    let told = failure.metadata();
+    let told = |key: &str| told.get(key).cloned().unwrap_or_default();
+    for (fact, key) in [
+        ("error_message", "upstreamMessage"),
+        ("error_type", "upstreamType"),
+        ("error_code", "upstreamCode"),
+        ("error_param", "upstreamParam"),
+        ("error_kind", "upstreamKind"),
+    ] {
+        let Some(should) = case.text_fact(fact) else { continue };
+        let is = told(key);
+        let is_cut = is.len() >= 500 && should.starts_with(&is);
+        if is != should && !is_cut {
+            wrong.push(format!("{fact}: {is:?}, recorded {should:?}"));
+        }
+    }
+    if let Some(should) = case.fact("retryable").and_then(Value::as_bool) {
+        let is = seen.retryable.unwrap_or_else(|| failure.is_retryable());
+        if is != should {
+            wrong.push(format!("retryable: {is}, recorded {should}"));
+        }
+    }
+    if let Some(should) = case.number_fact("retry_after_ms") {
+        let is = failure.retry_after().map(|wait| wait.as_millis());
+        if is != u128::try_from(should).ok() {
+            wrong.push(format!("retry_after_ms: {is:?}, recorded {should}"));
+        }
+    }
+    let is_truncated = case.fact("truncated").and_then(Value::as_bool) == Some(true);
+    if is_truncated && failure.reason() != "UPSTREAM_TRUNCATED" {
+        wrong.push(format!("cut stream: {failure:?}"));
+    }
+    if seen.finish.is_some() {
+        wrong.push("a failed answer was finished".to_owned());
+    }
+    wrong
+}
+
+fn tools(tools: &[(String, String, String)]) -> Value {
+    let tools = tools.iter().map(|(id, name, arguments)| {
+        let arguments = match serde_json::from_str::<Value>(arguments) {
+            _ if arguments.is_empty() => json!({}),
+            Ok(arguments) => arguments,
+            Err(_) => json!({ "$unparsed": arguments }),
+        };
+        json!({ "id": id, "name": name, "arguments": arguments })
+    });
+    Value::Array(tools.collect())
+}
+
+fn finish_word(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Stop => "stop",
+        FinishReason::Length => "length",
+        FinishReason::ToolCalls => "tool_calls",
+        FinishReason::ContentFilter => "content_filter",
+        _ => "other",
+    }
+}
