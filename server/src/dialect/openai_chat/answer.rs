@@ -58,8 +58,13 @@ impl Decoder {
     }
 
     fn chunk(&mut self, json: &[u8], out: &mut Queue) -> Result<()> {
-        let chunk: Chunk<'_> =
+        let mut chunk: Chunk<'_> =
             serde_json::from_slice(json).map_err(|error| garbled(&self.cx, &error))?;
+        let usage = chunk.usage.take().or(chunk.x_groq.take().and_then(|groq| groq.usage));
+        if let Some(usage) = usage {
+            self.usage = Some(usage.total());
+            self.is_told = false;
+        }
         if let Some(error) = failure::in_answer(&self.cx, json, &chunk) {
             return Err(error);
         }
@@ -69,11 +74,6 @@ impl Decoder {
         {
             self.model_named = true;
             out.push_back(ChatEvent::Model(model.into_string()));
-        }
-        let usage = chunk.usage.or(chunk.x_groq.and_then(|groq| groq.usage));
-        if let Some(usage) = usage {
-            self.usage = Some(usage.total());
-            self.is_told = false;
         }
         for choice in chunk.choices.unwrap_or_default() {
             // One answer is asked for; another candidate is nobody's.

@@ -122,7 +122,12 @@ fn classify(cx: &CallContext, status: Option<StatusCode>, words: &Words) -> Clas
         return Class::QuotaExhausted;
     }
     if named(&["context_length_exceeded", "exceed_context_size_error"])
-        || says(&["maximum context length", "available context size", "context window"])
+        || says(&[
+            "maximum context length",
+            "available context size",
+            "context window",
+            "context length",
+        ])
     {
         return Class::ContextLength;
     }
@@ -155,7 +160,7 @@ fn classify(cx: &CallContext, status: Option<StatusCode>, words: &Words) -> Clas
     let told = status.or_else(|| StatusCode::from_bytes(code.as_bytes()).ok());
     match told.map_or(Class::ServerError, Class::of_status) {
         // A server of one's own that answers 500 mostly lacks an option, not a moment.
-        Class::ServerError if cx.provider.is_local() && status == told => Class::Misconfigured,
+        Class::ServerError if cx.provider.is_local() && status.is_some() => Class::Misconfigured,
         class => class,
     }
 }
