@@ -24,7 +24,6 @@ async fn our_own_recordings_yield_what_they_say_however_they_are_cut() {
 /// `MEDIARY_FIXTURES` names a folder of the same format. What this build cannot play is listed by
 /// name; what it can must pass.
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::disallowed_methods, reason = "the one variable that the tests take")]
 async fn recordings_from_elsewhere_yield_what_they_say_however_they_are_cut() {
     let Some(folder) = std::env::var_os("MEDIARY_FIXTURES") else {
         println!("MEDIARY_FIXTURES is not set: only the project's own recordings are played");

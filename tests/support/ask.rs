@@ -3,7 +3,7 @@
 use futures::StreamExt as _;
 use mediary_client::{
     Error, TextRequest, target,
-    v1::{self, text_event::Kind},
+    v1::{self, text_event::Kind, text_service_client::TextServiceClient},
 };
 use tonic::Status;
 use tonic_types::StatusExt as _;
@@ -83,6 +83,20 @@ pub async fn listen(house: &House, request: impl Into<v1::StreamTextRequest>) ->
     }
     heard
 }
+
+/// A stub over a bare HTTP/2 connection. tonic's own channel watches `grpc-timeout` as well, and
+/// would end the call before the server is seen to.
+pub fn without_a_timer(house: &House) -> TextServiceClient<Bare> {
+    let http = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+        .http2_only(true)
+        .build_http();
+    TextServiceClient::with_origin(http, house.url().parse().unwrap())
+}
+
+pub type Bare = hyper_util::client::legacy::Client<
+    hyper_util::client::legacy::connect::HttpConnector,
+    tonic::body::Body,
+>;
 
 /// What a bare status says: the reason, and the fields with what is wrong.
 pub fn said(status: &Status) -> (String, Vec<(String, String)>) {

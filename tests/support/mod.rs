@@ -4,7 +4,6 @@
 //! Every test starts its own server on a port of its own with an empty environment, and talks to
 //! it through real clients. Nothing sleeps to wait for something: it waits for the thing.
 #![expect(dead_code, reason = "each test file uses its own part of the harness")]
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails loudly")]
 
 pub mod ask;
 pub mod house;

@@ -12,7 +12,7 @@ use mediary_domain::{ChatCall, ChatEvent, Part, Result, TokenUsage, UsageSource}
 use super::ChatStream;
 
 /// Bytes of text that make a token, on average over English prose and code.
-const BYTES_PER_TOKEN: i64 = 4;
+const BYTES_PER_TOKEN: usize = 4;
 /// Tokens of an image where nothing is known about it: the low end of what vendors charge.
 const TOKENS_PER_IMAGE: i64 = 256;
 /// What a message costs beside its text.
@@ -51,7 +51,7 @@ pub fn estimate_input(call: &ChatCall) -> i64 {
 }
 
 fn of_text(bytes: usize) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX).div_euclid(BYTES_PER_TOKEN) + i64::from(bytes % 4 != 0)
+    i64::try_from(bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(i64::MAX)
 }
 
 struct Accounted {

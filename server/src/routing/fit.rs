@@ -25,10 +25,9 @@ pub fn fit(
         return Ok((call.clone(), warnings));
     }
     let is_fixed = |one: &Parameter| *one == Parameter::Images;
-    if call.parameters.unsupported == UnsupportedPolicy::Reject || refused.iter().any(is_fixed) {
-        if !refused.is_empty() {
-            return Err(refusal(model, &refused));
-        }
+    let rejects = call.parameters.unsupported == UnsupportedPolicy::Reject;
+    if !refused.is_empty() && (rejects || refused.iter().any(is_fixed)) {
+        return Err(refusal(model, &refused));
     }
     let mut fitted = ChatCall::clone(call);
     for parameter in refused {

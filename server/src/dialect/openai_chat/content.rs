@@ -9,8 +9,9 @@ use serde::{
 
 use super::super::text::Text;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum Content<'a> {
+    #[default]
     Nothing,
     Text(Text<'a>),
     Parts(Vec<ContentPart<'a>>),
@@ -49,12 +50,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Thinking<'a> {
             Content::Text(text) => Self::Text(text),
             Content::Parts(parts) => Self::Parts(parts),
         })
-    }
-}
-
-impl Default for Content<'_> {
-    fn default() -> Self {
-        Self::Nothing
     }
 }
 

@@ -92,7 +92,7 @@ fn assistant<'a>(quirks: &Quirks, cx: &CallContext, message: &'a Message) -> Wir
     let mut wire = WireMessage::of("assistant");
     let text = joined_text(&message.parts);
     let reasoning = own_reasoning(cx, &message.parts);
-    wire.content = (!text.is_empty()).then(|| Content::Text(text));
+    wire.content = (!text.is_empty()).then_some(Content::Text(text));
     wire.tool_calls = message
         .parts
         .iter()
