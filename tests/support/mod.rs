@@ -10,6 +10,7 @@ pub mod house;
 pub mod recordings;
 pub mod replay;
 pub mod vendor;
+pub mod wire;
 
 pub use self::{
     house::House,

@@ -1,5 +1,6 @@
 //! The rules of a stream, each shown with a scripted server.
 
+#[cfg(test)]
 use futures::stream;
 use mediary_proto::v1::{self, text_event::Kind};
 use tonic::Code;

@@ -11,7 +11,7 @@ pub enum Kind {
     Video,
     Audio,
     Document,
-    Embedding,
+    Vector,
     Voice,
 }
 
@@ -23,7 +23,7 @@ impl Kind {
             Self::Video => "video",
             Self::Audio => "audio",
             Self::Document => "document",
-            Self::Embedding => "embedding",
+            Self::Vector => "vector",
             Self::Voice => "voice",
         }
     }
@@ -146,7 +146,7 @@ impl Capability {
                 &[Kind::Audio]
             }
             Self::TextToDocument => &[Kind::Document],
-            Self::TextEmbedding => &[Kind::Embedding],
+            Self::TextEmbedding => &[Kind::Vector],
         }
     }
 

@@ -214,10 +214,15 @@ fn collect_harmless(node: &Value, keys: &mut BTreeSet<String>) {
     }
 }
 
+/// The segments of a JSON pointer (RFC 6901), still escaped; none for the whole document.
+pub(super) fn segments(pointer: &str) -> impl Iterator<Item = &str> {
+    pointer.strip_prefix('/').into_iter().flat_map(|rest| rest.split('/'))
+}
+
 /// `/accounts/0/id` as it is written by people: `accounts[0].id`.
 pub(super) fn dotted(pointer: &str) -> String {
     let mut text = String::new();
-    for segment in pointer.split('/').skip(1) {
+    for segment in segments(pointer) {
         if !segment.is_empty() && segment.bytes().all(|b| b.is_ascii_digit()) {
             text += &format!("[{segment}]");
         } else {

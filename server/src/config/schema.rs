@@ -56,7 +56,7 @@ fn tidy(schema: &mut Schema) {
 
 /// The schema of what lies at `pointer` of a configuration.
 pub(super) fn at<'s>(schema: &'s Value, pointer: &str) -> Option<&'s Value> {
-    pointer.split('/').skip(1).try_fold(schema, |node, segment| match node.get("items") {
+    super::draft::segments(pointer).try_fold(schema, |node, segment| match node.get("items") {
         Some(items) => Some(items),
         None => property(node, segment),
     })

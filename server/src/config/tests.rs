@@ -1,5 +1,6 @@
 //! Promises of the configuration, each told as an operator would see it.
 
+#[cfg(test)]
 use std::{fs, path::PathBuf};
 
 use tempfile::TempDir;

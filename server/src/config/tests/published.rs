@@ -1,5 +1,6 @@
 //! What is published about the configuration says what the server does.
 
+#[cfg(test)]
 use std::fs;
 
 use super::{Desk, schema, schema_json};

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use mediary_domain::{Capability, MediaKind};
+use mediary_domain::Capability;
 use mediary_proto::v1::{
     ModelAvailability, ModelLifecycle, ModelOrigin, ProviderHealth, ProviderKind as WireKind,
 };
@@ -188,19 +188,6 @@ impl ModelView<'_> {
     }
 }
 
-/// The contract's word for a kind of content.
-pub(super) fn kind_word(kind: MediaKind) -> &'static str {
-    match kind {
-        MediaKind::Embedding => "vector",
-        MediaKind::Text
-        | MediaKind::Image
-        | MediaKind::Video
-        | MediaKind::Audio
-        | MediaKind::Document
-        | MediaKind::Voice => kind.as_str(),
-    }
-}
-
 impl Row for CapabilityView {
     fn value(&self, field: &str, _: Option<&str>) -> Value<'_> {
         match field {
@@ -234,8 +221,8 @@ impl Row for ModelView<'_> {
             "family" => row.family.as_str().into(),
             "provider_model_id" => row.provider_model_id.as_str().into(),
             "capabilities" => list(&row.capabilities, |one| one.as_str()),
-            "input_kinds" => list(&row.input_kinds, |one| kind_word(*one)),
-            "output_kinds" => list(&row.output_kinds, |one| kind_word(*one)),
+            "input_kinds" => list(&row.input_kinds, |one| one.as_str()),
+            "output_kinds" => list(&row.output_kinds, |one| one.as_str()),
             "features" => list(&row.features, String::as_str),
             "aliases" => list(&row.aliases, String::as_str),
             "context_tokens" => row.context_tokens.into(),

@@ -1,3 +1,4 @@
+#[cfg(test)]
 use std::time::Duration;
 
 use mediary_domain::{Capability, ChatCall, Kind};
@@ -53,7 +54,7 @@ const MODELS: &str = r#"
     display_name = "Zebra"
     capabilities = ["image-to-text", "text-embedding"]
     input_kinds = ["text", "image"]
-    output_kinds = ["text", "embedding"]
+    output_kinds = ["text", "vector"]
     context_tokens = 2000
     features = ["streaming"]
     aliases = ["fresh"]

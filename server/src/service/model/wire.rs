@@ -8,7 +8,7 @@ use mediary_domain::MediaKind;
 use mediary_proto::v1::{AsyncMode, Capability, Model, ModelOrigin, Price, Provider, price::Rate};
 use sha2::{Digest as _, Sha256};
 
-use super::rows::{CapabilityView, ModelView, ProviderView, kind_word};
+use super::rows::{CapabilityView, ModelView, ProviderView};
 use crate::registry::DatedPrice;
 
 pub(super) fn capability(view: &CapabilityView) -> Capability {
@@ -91,7 +91,7 @@ fn price(dated: &DatedPrice) -> Price {
 }
 
 fn kinds(kinds: &[MediaKind]) -> Vec<String> {
-    kinds.iter().map(|kind| kind_word(*kind).to_owned()).collect()
+    kinds.iter().map(|kind| kind.as_str().to_owned()).collect()
 }
 
 fn count(number: usize) -> i32 {

@@ -1,3 +1,4 @@
+#[cfg(test)]
 use super::*;
 
 fn made(schema: &str, seed: u64) -> Result<Value> {

@@ -1,3 +1,4 @@
+#[cfg(test)]
 use std::{borrow::Cow, time::Duration};
 
 use mediary_domain::{Error, Kind};

@@ -49,7 +49,7 @@ pub(super) struct Literal {
 impl<'a> Tokens<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         let mut tokens = Self { text, at: 0 };
-        tokens.skip(0);
+        tokens.advance(0);
         tokens
     }
 
@@ -71,7 +71,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// Goes on by so many bytes, and over the spaces that follow.
-    fn skip(&mut self, bytes: usize) {
+    fn advance(&mut self, bytes: usize) {
         self.at += bytes;
         let rest = self.rest();
         self.at += rest.len() - rest.trim_start().len();
@@ -80,7 +80,7 @@ impl<'a> Tokens<'a> {
     pub(super) fn take(&mut self, sign: char) -> bool {
         let is_here = self.rest().starts_with(sign);
         if is_here {
-            self.skip(sign.len_utf8());
+            self.advance(sign.len_utf8());
         }
         is_here
     }
@@ -92,7 +92,7 @@ impl<'a> Tokens<'a> {
             .strip_prefix(word)
             .is_some_and(|after| after.is_empty() || after.starts_with(ends_word));
         if is_here {
-            self.skip(word.len());
+            self.advance(word.len());
         }
         is_here
     }
@@ -116,7 +116,7 @@ impl<'a> Tokens<'a> {
         // A dot and an operator may follow after spaces; a key may not.
         self.at += name.len();
         if !self.rest().starts_with('.') {
-            self.skip(0);
+            self.advance(0);
         }
         Ok((column, name))
     }
@@ -141,14 +141,14 @@ impl<'a> Tokens<'a> {
         if key.is_empty() {
             return Err(wrong_at(dot + 1, "expected a key after the dot"));
         }
-        self.skip(key.len());
+        self.advance(key.len());
         Ok(Some((dot, key.to_owned())))
     }
 
     pub(super) fn operator(&mut self, name: &str) -> Result<Operator> {
         let rest = self.rest();
         if let Some((sign, operator)) = OPERATORS.iter().find(|(sign, _)| rest.starts_with(sign)) {
-            self.skip(sign.len());
+            self.advance(sign.len());
             return Ok(*operator);
         }
         let name = quoted(name);
@@ -175,7 +175,7 @@ impl<'a> Tokens<'a> {
         for c in bare.chars() {
             literal.push(c, c == '*');
         }
-        self.skip(bare.len());
+        self.advance(bare.len());
         literal.finish()
     }
 
@@ -187,7 +187,7 @@ impl<'a> Tokens<'a> {
         while let Some((at, c)) = chars.next() {
             match c {
                 _ if c == quote => {
-                    self.skip(at + c.len_utf8());
+                    self.advance(at + c.len_utf8());
                     return literal.finish();
                 }
                 '\\' => match chars.next() {

@@ -1,0 +1,227 @@
+//! A server with an OpenAI and an Anthropic that the test plays, models of the test's own at both,
+//! and answers in both wires.
+
+use std::time::Duration;
+
+use mediary_client::v1::{self, text_event::Kind};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _, pb};
+
+use super::{House, Vendor, ask::question, house::Plan};
+
+pub const OPENAI_KEY: &str = "sk-openai-key-of-the-test";
+pub const ANTHROPIC_KEY: &str = "sk-anthropic-key-of-the-test";
+
+/// OpenAI: takes everything that its wire can say.
+pub const QUICK: &str = "providers/openai/models/quick";
+/// OpenAI: text and nothing else.
+pub const BARE: &str = "providers/openai/models/bare";
+/// Anthropic: takes everything that its wire can say.
+pub const CAREFUL: &str = "providers/anthropic/models/careful";
+
+/// "Hello!" with 9 tokens in and 2 out, in OpenAI's wire.
+pub const OPENAI_HELLO: &str = concat!(
+    "data: {\"model\":\"quick-1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hel\"}}]}\n\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"lo!\"}}]}\n\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2}}\n\n",
+    "data: [DONE]\n\n",
+);
+
+/// The same in Anthropic's.
+pub const ANTHROPIC_HELLO: &str = concat!(
+    "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":\"careful-1\",",
+    "\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\n",
+    "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,",
+    "\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,",
+    "\"delta\":{\"type\":\"text_delta\",\"text\":\"Hello!\"}}\n\n",
+    "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n",
+    "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},",
+    "\"usage\":{\"output_tokens\":2}}\n\n",
+    "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+);
+
+/// A server and the vendors that it calls.
+pub struct Street {
+    pub house: House,
+    pub openai: Vendor,
+    pub anthropic: Vendor,
+}
+
+impl Street {
+    pub async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// With more lines of configuration.
+    pub async fn with(config: &str) -> Self {
+        let (openai, anthropic) = (Vendor::start().await, Vendor::start().await);
+        let accounts = account("openai", OPENAI_KEY, &format!("{}/v1", openai.url()))
+            + &account("anthropic", ANTHROPIC_KEY, &anthropic.url());
+        let house = rows(House::plan()).config(config).config(&accounts).start();
+        Self { house, openai, anthropic }
+    }
+}
+
+/// An account named after its provider and its place.
+pub fn account(provider: &str, key: &str, url: &str) -> String {
+    let place = url.rsplit(':').next().unwrap().trim_end_matches("/v1");
+    format!(
+        "[[accounts]]\nid = \"{provider}-{place}\"\nprovider = \"{provider}\"\n\
+         api_key = \"{key}\"\nbase_uri = \"{url}\"\n"
+    )
+}
+
+/// The models of the test, over the built-in ones.
+pub fn rows(plan: Plan) -> Plan {
+    let all = "\"streaming\", \"tools\", \"json-schema\", \"json-object\", \"reasoning\", \"vision\"";
+    let openai = row("quick", "\"text\", \"image\"", all) + &row("bare", "\"text\"", "\"streaming\"");
+    plan.row("models/openai.toml", openai)
+        .row("models/anthropic.toml", row("careful", "\"text\", \"image\"", all))
+}
+
+/// A model at 1 USD per million tokens in and 2 out.
+fn row(id: &str, inputs: &str, features: &str) -> String {
+    format!(
+        "[[models]]\nid = \"{id}\"\nprovider_model_id = \"{id}-1\"\n\
+         capabilities = [\"text-to-text\", \"image-to-text\"]\ninput_kinds = [{inputs}]\n\
+         output_kinds = [\"text\"]\nfeatures = [{features}]\nprices = [\n\
+         {{ unit = \"input-token\", micro_usd_per_million = 1000000 }},\n\
+         {{ unit = \"output-token\", micro_usd_per_million = 2000000 }},\n]\n"
+    )
+}
+
+/// How a call failed, as every place that tells of it agrees.
+#[derive(Debug)]
+pub struct Failure {
+    pub code: Code,
+    pub reason: String,
+    pub message: String,
+    pub details: ErrorDetails,
+    /// The text that came before it.
+    pub text: String,
+    pub events: Vec<v1::TextEvent>,
+    pub failed: v1::Failed,
+}
+
+impl Failure {
+    pub fn is(&self) -> (Code, &str) {
+        (self.code, &self.reason)
+    }
+
+    /// How long the caller is told to wait.
+    pub fn wait(&self) -> Option<Duration> {
+        self.details.retry_info()?.retry_delay
+    }
+
+    pub fn fact(&self, key: &str) -> &str {
+        let info = self.details.error_info().expect("an ErrorInfo");
+        info.metadata.get(key).map_or("", String::as_str)
+    }
+
+    /// Everything a caller could read.
+    pub fn all(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+/// Asks for a stream, then for the whole answer: the vendor must answer alike twice. Exactly one
+/// terminal event ends the stream, and the event, the status after it and the status of the unary
+/// call say the same.
+pub async fn failure(house: &House, request: impl Into<v1::StreamTextRequest>) -> Failure {
+    let request = request.into();
+    let (events, status) = follow(house, request.clone()).await;
+    let status = status.expect_err("the stream ends with a failure");
+    let whole = v1::GenerateTextRequest {
+        target: request.target,
+        messages: request.messages,
+        parameters: request.parameters,
+        labels: request.labels,
+        request_id: request.request_id,
+    };
+    let unary = house.client().raw().text().generate_text(whole).await.expect_err("it fails");
+
+    let numbers: Vec<i64> = events.iter().map(|event| event.sequence).collect();
+    assert_eq!(numbers, (1..).take(numbers.len()).collect::<Vec<i64>>());
+    let is_end = |kind: &Kind| matches!(kind, Kind::Finished(_) | Kind::Failed(_));
+    let kinds = events.iter().filter_map(|event| event.kind.as_ref());
+    assert_eq!(kinds.filter(|kind| is_end(kind)).count(), 1, "{events:?}");
+    let Some(Some(Kind::Failed(failed))) = events.last().map(|event| event.kind.clone()) else {
+        panic!("the last event is no failure: {events:?}")
+    };
+    let in_band = failed.status.clone().expect("a status");
+    let (code, message) = (status.code(), status.message().to_owned());
+    assert_eq!((in_band.code, &in_band.message), (code as i32, &message));
+    assert_eq!((unary.code(), unary.message()), (code, message.as_str()));
+    let [in_band, after, unary] = [
+        sorted(in_band.details),
+        sorted(decoded(&status).details),
+        sorted(decoded(&unary).details),
+    ];
+    assert_eq!(in_band, after, "the event and the status after it differ");
+    assert_eq!(after, unary, "the stream and the unary call differ");
+    let details = status.get_error_details();
+    assert!(status.details().len() <= 4 << 10, "{} bytes of details", status.details().len());
+    let info = details.error_info().expect("an ErrorInfo");
+    assert_eq!(info.domain, "mediary.dev");
+    let text = events.iter().filter_map(|event| match &event.kind {
+        Some(Kind::TextDelta(delta)) => Some(delta.text.as_str()),
+        _ => None,
+    });
+    Failure {
+        code,
+        reason: info.reason.clone(),
+        message,
+        text: text.collect(),
+        details,
+        events,
+        failed,
+    }
+}
+
+/// The failure of a plain question.
+pub async fn failure_of(house: &House, model: &str) -> Failure {
+    failure(house, question(model, "say hello")).await
+}
+
+/// Everything that the wire carries, without the Rust client's own rules.
+pub async fn follow(
+    house: &House,
+    request: impl Into<v1::StreamTextRequest>,
+) -> (Vec<v1::TextEvent>, Result<(), Status>) {
+    let mut events = Vec::new();
+    let mut stream = match house.client().raw().text().stream_text(request.into()).await {
+        Ok(stream) => stream.into_inner(),
+        Err(status) => return (events, Err(status)),
+    };
+    loop {
+        match stream.message().await {
+            Ok(Some(response)) => events.push(response.event.expect("an event")),
+            Ok(None) => return (events, Ok(())),
+            Err(status) => return (events, Err(status)),
+        }
+    }
+}
+
+fn decoded(status: &Status) -> pb::Status {
+    prost::Message::decode(status.details()).expect("details that can be read")
+}
+
+/// Maps have no order on the wire; what they hold is compared.
+fn sorted(details: Vec<prost_types::Any>) -> Vec<String> {
+    let mut texts: Vec<String> = details
+        .into_iter()
+        .map(|any| match any.type_url.rsplit('.').next() {
+            Some("ErrorInfo") => {
+                let info: pb::ErrorInfo = prost::Message::decode(&any.value[..]).unwrap();
+                let mut facts: Vec<_> = info.metadata.into_iter().collect();
+                facts.sort();
+                format!("{} {} {facts:?}", info.reason, info.domain)
+            }
+            _ => format!("{any:?}"),
+        })
+        .collect();
+    texts.sort();
+    texts
+}
