@@ -27,6 +27,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_transport(false)
         .generate_default_stubs(true)
         .bytes(".")
+        // The same message is always the same bytes.
+        .btree_map(".")
         .extern_path(".google.rpc", "::tonic_types::pb")
         .compile_fds(whole)?;
     Ok(())

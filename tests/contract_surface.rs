@@ -5,7 +5,7 @@ mod support;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
 use http::{Method, StatusCode};
 use mediary_client::v1::{self, text_event::Kind};
 use mediary_proto::FILE_DESCRIPTOR_SET;
@@ -15,7 +15,6 @@ use support::{
     ask::question,
     wire::{self, GRPC, WEB, WEB_TEXT, Wire, frame, with},
 };
-use tokio_stream as stream;
 use tonic::Code;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,

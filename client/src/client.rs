@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use futures::{Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use mediary_proto::v1::{
     self, model_service_client::ModelServiceClient, server_service_client::ServerServiceClient,
     text_service_client::TextServiceClient,
@@ -12,7 +12,9 @@ use mediary_proto::v1::{
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use crate::{Builder, Error, Result, TextStream, Transport, connect::Limits, pages::items};
+use crate::{
+    Builder, Error, Result, TextStream, Transport, connect::Limits, pages::items, stream::Events,
+};
 
 /// A Mediary. Clones share one connection.
 #[derive(Debug, Clone)]
@@ -60,13 +62,24 @@ impl Client {
         within(limit, self.raw().text().generate_text(timed(request, limit))).await
     }
 
-    /// Answers a conversation as a stream of events. Dropping the stream stops the provider.
+    /// Answers a conversation as a stream of events. Dropping the stream stops the provider, unless
+    /// the request is resumable; such a stream comes back by itself when its connection is lost.
     pub async fn stream(&self, request: impl Into<v1::StreamTextRequest>) -> Result<TextStream> {
         let mut request = request.into();
         fill(&mut request.request_id);
+        let is_resumable = request.resumable;
         let mut text = self.raw().text();
         let events = within(self.limits.idle, text.stream_text(request)).await?;
-        Ok(TextStream::new(events.map(|reply| reply.map(|reply| reply.event)), self.limits.idle))
+        let events = events.map(|reply| reply.map(|reply| reply.event));
+        let stream = TextStream::new(events, self.limits.idle);
+        if !is_resumable {
+            return Ok(stream);
+        }
+        let client = self.clone();
+        Ok(stream.resuming(Box::new(move |generation, after| {
+            let client = client.clone();
+            async move { client.resumed(generation, after).await }.boxed()
+        })))
     }
 
     /// Goes on with a resumable generation after the event `after_sequence`; 0 = from its start.
@@ -75,11 +88,15 @@ impl Client {
         generation: impl Into<String>,
         after_sequence: i64,
     ) -> Result<TextStream> {
-        let request = v1::ResumeTextRequest { generation: generation.into(), after_sequence };
+        let events = self.resumed(generation.into(), after_sequence).await?;
+        Ok(TextStream::new(events, self.limits.idle).after(after_sequence))
+    }
+
+    async fn resumed(&self, generation: String, after_sequence: i64) -> Result<Events> {
+        let request = v1::ResumeTextRequest { generation, after_sequence };
         let mut text = self.raw().text();
         let events = within(self.limits.idle, text.resume_text(request)).await?;
-        let events = events.map(|reply| reply.map(|reply| reply.event));
-        Ok(TextStream::new(events, self.limits.idle).after(after_sequence))
+        Ok(events.map(|reply| reply.map(|reply| reply.event)).boxed())
     }
 
     /// Stops a generation, also one that another connection listens to.

@@ -223,9 +223,12 @@ impl From<Status> for Error {
         if has_source::<TimeoutExpired>(&status) {
             return Self::timeout("the call took longer than it may");
         }
-        // A connection that breaks during a call has no code of its own.
+        // A connection that breaks during a call has no code of its own, or that of the request
+        // which was still waiting for it.
         let code = match status.code() {
-            Code::Unknown if has_source::<tonic::transport::Error>(&status) => Code::Unavailable,
+            Code::Unknown | Code::Cancelled if has_source::<tonic::transport::Error>(&status) => {
+                Code::Unavailable
+            }
             code => code,
         };
         sort(code, status.message(), &status.get_error_details())

@@ -1,6 +1,6 @@
 //! Short ways to say what is wanted. Plain contract messages work everywhere as well.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::v1;
 
@@ -15,7 +15,7 @@ pub struct TextRequest {
     /// How to answer.
     pub parameters: v1::TextParameters,
     /// Labels for usage reports.
-    pub labels: HashMap<String, String>,
+    pub labels: BTreeMap<String, String>,
     /// Makes the call safe to repeat. Empty = the client makes one up.
     pub request_id: String,
 }

@@ -29,6 +29,7 @@ use crate::{
         methods::Methods,
         model::ModelApi,
         server_info::ServerApi,
+        stall::Stalls,
         text::TextApi,
     },
     transport::Http,
@@ -42,6 +43,7 @@ pub struct App {
     signals: Signals,
     readiness: Readiness,
     health: HealthReporter,
+    stalls: Stalls,
 }
 
 impl App {
@@ -55,10 +57,15 @@ impl App {
         let registry = Registry::new(snapshot(&config, &environment, transport, &clock)?);
 
         let served = service::served();
+        let stalls = Stalls::new(clock.clone());
         let gate = Gate {
             methods: Methods::read(&served)?,
             allowed_origins: config.listen.allowed_origins.clone(),
             clock: clock.clone(),
+            is_loopback: config.listen.address.ip().is_loopback(),
+            public_origin: config.server.public_base_uri.as_deref().map(origin_of),
+            draining: signals.draining.clone(),
+            stalls: stalls.clone(),
         };
         let (health, health_service) = tonic_health::server::health_reporter();
         let services = services(&config, &registry, &clock, &signals)
@@ -70,7 +77,7 @@ impl App {
         let router = layers::front(grpc, http::routes(readiness.clone()));
 
         let listener = listener::bind(config.listen.address).await?;
-        Ok(Self { listener, router, config, signals, readiness, health })
+        Ok(Self { listener, router, config, signals, readiness, health, stalls })
     }
 
     /// Whether it could be built: reads the catalog, binds nothing.
@@ -91,7 +98,7 @@ impl App {
 
     /// Answers until it is told to stop, and returns once every connection has ended.
     pub async fn run(self) {
-        let Self { listener, router, config, signals, readiness, health } = self;
+        let Self { listener, router, config, signals, readiness, health, stalls } = self;
         readiness.set(true);
         set_health(&health, true).await;
         let draining = async {
@@ -100,7 +107,11 @@ impl App {
             readiness.set(false);
             set_health(&health, false).await;
         };
-        tokio::join!(draining, listener::serve(listener, router, &config.listen, signals.clone()));
+        let serving = listener::serve(listener, router, &config.listen, signals.clone());
+        tokio::select! {
+            _ = async { tokio::join!(draining, serving) } => {}
+            () = stalls.sweep() => {}
+        }
     }
 }
 
@@ -126,13 +137,13 @@ fn services(config: &Config, registry: &Registry, clock: &Clock, signals: &Signa
     let pages = Arc::new(PageTokens::new(&clock.random_key(), clock.clone()));
     let public = config.server.public_base_uri.as_deref();
     let server = ServerApi::new(&config.listen, public, clock.wall());
-    let text = TextApi {
-        registry: registry.clone(),
-        clock: clock.clone(),
-        heartbeat: config.stream.heartbeat_interval.get(),
-        sandbox_in_auto: config.catalog.auto_includes_sandbox,
-        closing: signals.closing.clone(),
-    };
+    let text = TextApi::new(
+        registry.clone(),
+        clock.clone(),
+        config.stream.heartbeat_interval.get(),
+        config.catalog.auto_includes_sandbox,
+        signals.closing.clone(),
+    );
     Routes::new(ServerServiceServer::new(server).max_decoding_message_size(most))
         .add_service(
             ModelServiceServer::new(ModelApi::new(registry.clone(), pages))
@@ -164,6 +175,13 @@ async fn set_health(health: &HealthReporter, serving: bool) {
     for name in services.into_iter().chain([""]) {
         health.set_service_status(name, status).await;
     }
+}
+
+/// `https://host:8443/path` -> `https://host:8443`.
+fn origin_of(uri: &str) -> String {
+    let start = uri.find("://").map_or(0, |at| at + 3);
+    let end = uri[start..].find('/').map_or(uri.len(), |at| start + at);
+    uri[..end].to_owned()
 }
 
 fn text(error: impl std::fmt::Display) -> String {

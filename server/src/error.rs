@@ -11,6 +11,15 @@ use tonic_types::{ErrorDetail, ErrorDetails, FieldViolation, QuotaViolation, Sta
 /// The `ErrorInfo.domain` of every failure.
 pub const DOMAIN: &str = "mediary.dev";
 
+/// All details together stay below 4 KiB, whatever a caller or a provider wrote: they travel in
+/// headers, and clients refuse long ones (gRPC's own at 8 KiB).
+const MESSAGE_LIMIT: usize = 640;
+const FACT_LIMIT: usize = 512;
+const NAME_LIMIT: usize = 256;
+const FIELD_LIMIT: usize = 256;
+/// Of all fields that are wrong, with what is wrong with them.
+const FIELDS_LIMIT: usize = 2 << 10;
+
 /// Trailer that tells gRPC clients when to try again (gRFC A6).
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
@@ -20,6 +29,10 @@ pub fn code_and_reason(kind: Kind) -> (Code, &'static str) {
         Kind::FieldInvalid => (Code::InvalidArgument, "FIELD_INVALID"),
         Kind::FilterInvalid => (Code::InvalidArgument, "FILTER_INVALID"),
         Kind::PageTokenInvalid => (Code::InvalidArgument, "PAGE_TOKEN_INVALID"),
+        Kind::RequestIdReused => (Code::InvalidArgument, "REQUEST_ID_REUSED"),
+        Kind::OffsetInvalid => (Code::OutOfRange, "OFFSET_INVALID"),
+        Kind::StreamExpired => (Code::NotFound, "STREAM_EXPIRED"),
+        Kind::ClientTooSlow => (Code::ResourceExhausted, "CLIENT_TOO_SLOW"),
         Kind::UnsupportedParameter => (Code::InvalidArgument, "UNSUPPORTED_PARAMETER"),
         Kind::UnsupportedMediaType => (Code::InvalidArgument, "UNSUPPORTED_MEDIA_TYPE"),
         Kind::SchemaInvalid => (Code::InvalidArgument, "SCHEMA_INVALID"),
@@ -53,7 +66,11 @@ pub fn code_and_reason(kind: Kind) -> (Code, &'static str) {
 /// The status that a caller gets for `error`.
 pub fn status(error: &Error) -> Status {
     let (code, reason) = code_and_reason(error.kind());
-    let facts = error.facts().iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
+    let facts = error.facts().iter().map(|(key, value)| (*key, cut(value, FACT_LIMIT)));
+    // The first field that is wrong is a fact as well.
+    let field = error.violations().first().filter(|_| code == Code::InvalidArgument);
+    let field = field.map(|one| ("field", cut(&one.field, FIELD_LIMIT)));
+    let facts = facts.chain(field).map(|(key, value)| (key.to_owned(), value));
     let mut details = ErrorDetails::with_error_info(
         reason,
         DOMAIN,
@@ -67,29 +84,65 @@ pub fn status(error: &Error) -> Status {
     if let Some(wait) = wait {
         details.set_retry_info(Some(wait));
     }
-    if !error.violations().is_empty() {
-        let fields = error.violations().iter();
-        details.set_bad_request(
-            fields
-                .map(|one| FieldViolation::new(one.field.clone(), one.description.clone()))
-                .collect::<Vec<_>>(),
-        );
+    let fields = fields(error);
+    let message = message(error, &fields);
+    if !fields.is_empty() {
+        details.set_bad_request(fields);
     }
     if let Some(resource) = error.resource() {
-        details.set_resource_info(resource.kind, resource.name.clone(), "", error.message());
+        let name = cut(&resource.name, NAME_LIMIT);
+        details.set_resource_info(resource.kind, name, "", cut(error.message(), MESSAGE_LIMIT));
     }
     if code == Code::ResourceExhausted {
         let subject =
             error.facts().get("provider").map_or_else(String::new, |id| format!("providers/{id}"));
-        details.set_quota_failure(vec![QuotaViolation::new(subject, error.message())]);
+        let what = cut(error.message(), MESSAGE_LIMIT);
+        details.set_quota_failure(vec![QuotaViolation::new(subject, what)]);
     }
-    let mut status = Status::with_error_details(code, error.to_string(), details);
+    let mut status = Status::with_error_details(code, message, details);
     if let Some(wait) = wait
         && let Ok(value) = wait.as_millis().to_string().parse()
     {
         status.metadata_mut().insert(PUSHBACK, value);
     }
     status
+}
+
+/// As many of the fields that are wrong as there is room for, from the first.
+fn fields(error: &Error) -> Vec<FieldViolation> {
+    let mut room = FIELDS_LIMIT;
+    let fields = error.violations().iter().map_while(|one| {
+        let field =
+            FieldViolation::new(cut(&one.field, FIELD_LIMIT), cut(&one.description, FIELD_LIMIT));
+        room = room.checked_sub(field.field.len() + field.description.len() + 8)?;
+        Some(field)
+    });
+    fields.collect()
+}
+
+/// The failure in one line, with the fields that are wrong and how many more there are.
+fn message(error: &Error, fields: &[FieldViolation]) -> String {
+    let mut message = cut(error.message(), MESSAGE_LIMIT);
+    let mut told = 0;
+    for FieldViolation { field, description, .. } in fields {
+        if message.len() + field.len() + description.len() > MESSAGE_LIMIT {
+            break;
+        }
+        message.push_str(&format!("; {field}: {description}"));
+        told += 1;
+    }
+    match error.violations().len() - told {
+        0 => {}
+        more => message.push_str(&format!("; and {more} more")),
+    }
+    message
+}
+
+fn cut(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    format!("{}\u{2026}", &text[..text.floor_char_boundary(most - 3)])
 }
 
 /// The same failure as it stands inside a message (`failed.status`, `Job.error`).
@@ -116,6 +169,7 @@ pub fn completed(status: &Status) -> Option<Status> {
         Code::Unimplemented => Kind::MethodDisabled,
         Code::DeadlineExceeded => Kind::DeadlineExceeded,
         Code::Cancelled => Kind::Cancelled,
+        Code::NotFound => Kind::NotFound,
         Code::Internal | Code::InvalidArgument => Kind::FieldInvalid,
         _ => Kind::Bug,
     };
@@ -157,5 +211,7 @@ mod tests {
         let done = completed(&bare).unwrap();
         assert_eq!(done.code(), Code::ResourceExhausted);
         assert!(completed(&done).is_none());
+        // What health says of a service that it does not know.
+        assert_eq!(completed(&Status::not_found("no")).unwrap().code(), Code::NotFound);
     }
 }

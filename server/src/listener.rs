@@ -10,7 +10,10 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
     service::TowerToHyperService,
 };
 use tokio::{
@@ -55,40 +58,70 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     })
 }
 
-/// Serves until `signals.draining`, then ends every connection within the drain time.
+/// Serves until `signals.draining`, then ends every connection within the drain time. Meanwhile it
+/// answers new ones still: probes shall hear that it leaves, and callers that it takes no new work.
 pub async fn serve(listener: TcpListener, app: Router, listen: &ListenSection, signals: Signals) {
-    let http = builder(listen);
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
-    let places = Arc::new(Semaphore::new(listen.max_connections));
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = signals.draining.cancelled() => break,
-            accepted = accept(&listener, &places) => accepted,
-        };
-        let Some((stream, place)) = accepted else {
-            sleep(ACCEPT_BACK_OFF).await;
-            continue;
-        };
-        let service = app.clone().map_request(|request: Request<Incoming>| request.map(Body::new));
-        let service = TowerToHyperService::new(service);
-        let (http, watcher) = (http.clone(), graceful.watcher());
-        let first_byte = listen.handshake_timeout.get();
-        connections.spawn(async move {
-            let _place = place;
-            // A peer that says nothing holds no connection.
-            if !matches!(timeout(first_byte, stream.peek(&mut [0])).await, Ok(Ok(1))) {
-                return;
-            }
-            let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
-            // How a peer leaves is its own affair.
-            let _ = watcher.watch(connection.into_owned()).await;
-        });
+    let mut door = Door {
+        listener,
+        places: Arc::new(Semaphore::new(listen.max_connections)),
+        http: builder(listen),
+        app,
+        first_byte: listen.handshake_timeout.get(),
+    };
+    tokio::select! {
+        biased;
+        () = signals.draining.cancelled() => {}
+        () = door.admit(&connections, || Some(graceful.watcher())) => {}
     }
-    drop(listener);
     connections.close();
-    drain(graceful, &connections, listen.drain_timeout.get(), &signals).await;
+    // Nobody waits for the late ones: they end with the process.
+    let late = TaskTracker::new();
+    door.http.http1().keep_alive(false);
+    tokio::select! {
+        biased;
+        () = drain(graceful, &connections, listen.drain_timeout.get(), &signals) => {}
+        () = door.admit(&late, || None) => {}
+    }
+}
+
+/// What takes connections in.
+struct Door {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+    http: auto::Builder<TokioExecutor>,
+    app: Router,
+    first_byte: Duration,
+}
+
+impl Door {
+    /// Never ends. A connection with a watcher ends when it is told to.
+    async fn admit(&self, connections: &TaskTracker, watcher: impl Fn() -> Option<Watcher>) {
+        loop {
+            let Some((stream, place)) = accept(&self.listener, &self.places).await else {
+                sleep(ACCEPT_BACK_OFF).await;
+                continue;
+            };
+            let app = self.app.clone();
+            let service = app.map_request(|request: Request<Incoming>| request.map(Body::new));
+            let service = TowerToHyperService::new(service);
+            let (http, watcher, first_byte) = (self.http.clone(), watcher(), self.first_byte);
+            connections.spawn(async move {
+                let _place = place;
+                // A peer that says nothing holds no connection.
+                if !matches!(timeout(first_byte, stream.peek(&mut [0])).await, Ok(Ok(1))) {
+                    return;
+                }
+                let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
+                // How a peer leaves is its own affair.
+                let _ = match watcher {
+                    Some(watcher) => watcher.watch(connection.into_owned()).await,
+                    None => connection.await,
+                };
+            });
+        }
+    }
 }
 
 async fn accept(

@@ -7,6 +7,7 @@ pub mod listing;
 pub mod methods;
 pub mod model;
 pub mod server_info;
+pub mod stall;
 pub mod text;
 
 /// Full names of the RPCs that are served; all others of the contract answer METHOD_DISABLED.

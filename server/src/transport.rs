@@ -66,8 +66,10 @@ impl Http {
             .headers(headers)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Bytes::from(body));
-        let response =
-            request.send().await.map_err(|error| broken(cx, &error, Phase::BeforeAnswer))?;
+        let Ok(sent) = tokio::time::timeout(cx.provider.idle_timeout, request.send()).await else {
+            return Err(silent(cx));
+        };
+        let response = sent.map_err(|error| broken(cx, &error, Phase::BeforeAnswer))?;
         Ok(Reply {
             status: response.status(),
             headers: response.headers().clone(),
@@ -107,6 +109,12 @@ fn headers(cx: &CallContext) -> Result<HeaderMap> {
 
 fn unusable(cx: &CallContext) -> Error {
     Error::bug("a fixed header of the provider's row is not valid")
+        .fact("provider", cx.provider.id.as_str())
+}
+
+/// The provider sent nothing for its idle timeout, before its answer or within.
+fn silent(cx: &CallContext) -> Error {
+    Error::new(Kind::UpstreamTimeout, "the provider fell silent")
         .fact("provider", cx.provider.id.as_str())
 }
 

@@ -6,10 +6,13 @@
 #![expect(dead_code, reason = "each test file uses its own part of the harness")]
 
 pub mod ask;
+pub mod cut;
 pub mod house;
 pub mod recordings;
 pub mod replay;
+pub mod saw;
 pub mod vendor;
+pub mod vendors;
 pub mod wire;
 
 pub use self::{

@@ -72,6 +72,13 @@ struct State {
     changed: Notify,
 }
 
+impl State {
+    fn peer_left(&self) {
+        self.left.lock().unwrap().push(Instant::now());
+        self.changed.notify_waiters();
+    }
+}
+
 impl Reply {
     pub fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         Self {
@@ -201,8 +208,13 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) -> std::io::Result<()> 
         let next = state.replies.lock().unwrap().pop_front();
         let reply = next.or_else(|| state.always.lock().unwrap().clone());
         let reply = reply.unwrap_or_else(|| Reply::json(404, r#"{"error":"no reply is set"}"#));
-        if !answer(&mut stream, reply, &state).await? {
-            return Ok(());
+        match answer(&mut stream, reply, &state).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(_) => {
+                state.peer_left();
+                return Ok(());
+            }
         }
     }
     Ok(())
@@ -256,8 +268,7 @@ async fn stays(stream: &mut TcpStream, wait: Duration, state: &State) -> bool {
     tokio::select! {
         () = sleep(wait) => true,
         _ = stream.read_u8() => {
-            state.left.lock().unwrap().push(Instant::now());
-            state.changed.notify_waiters();
+            state.peer_left();
             false
         }
     }

@@ -75,8 +75,10 @@ pub fn account(provider: &str, key: &str, url: &str) -> String {
 
 /// The models of the test, over the built-in ones.
 pub fn rows(plan: Plan) -> Plan {
-    let all = "\"streaming\", \"tools\", \"json-schema\", \"json-object\", \"reasoning\", \"vision\"";
-    let openai = row("quick", "\"text\", \"image\"", all) + &row("bare", "\"text\"", "\"streaming\"");
+    let all =
+        "\"streaming\", \"tools\", \"json-schema\", \"json-object\", \"reasoning\", \"vision\"";
+    let openai =
+        row("quick", "\"text\", \"image\"", all) + &row("bare", "\"text\"", "\"streaming\"");
     plan.row("models/openai.toml", openai)
         .row("models/anthropic.toml", row("careful", "\"text\", \"image\"", all))
 }

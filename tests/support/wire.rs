@@ -61,10 +61,13 @@ impl Wire {
         let mut call = Request::post(format!("{}{path}", self.url));
         let headers = call.headers_mut().unwrap();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap());
-        match content_type {
-            GRPC => headers.insert(header::TE, HeaderValue::from_static("trailers")),
-            _ => headers.insert("x-grpc-web", HeaderValue::from_static("1")),
-        };
+        if content_type == GRPC {
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        } else {
+            // What it accepts decides in which kind it is answered.
+            headers.insert(header::ACCEPT, HeaderValue::from_str(content_type).unwrap());
+            headers.insert("x-grpc-web", HeaderValue::from_static("1"));
+        }
         call.body(Full::new(body)).unwrap()
     }
 
@@ -150,6 +153,7 @@ pub fn info(status: &Status) -> tonic_types::ErrorInfo {
 pub struct Listener {
     head: http::response::Parts,
     body: Incoming,
+    is_web: bool,
     is_text: bool,
     text: BytesMut,
     buffer: BytesMut,
@@ -162,11 +166,14 @@ impl Listener {
     pub fn new(response: Response<Incoming>) -> Self {
         let (head, body) = response.into_parts();
         let content_type = head.headers.get(header::CONTENT_TYPE);
-        let is_text =
-            content_type.is_some_and(|value| value.as_bytes().starts_with(WEB_TEXT.as_bytes()));
+        let is = |kind: &str| {
+            content_type.is_some_and(|value| value.as_bytes().starts_with(kind.as_bytes()))
+        };
+        let (is_web, is_text) = (is("application/grpc-web"), is(WEB_TEXT));
         Self {
             head,
             body,
+            is_web,
             is_text,
             text: BytesMut::new(),
             buffer: BytesMut::new(),
@@ -183,6 +190,7 @@ impl Listener {
         match piece.into_data() {
             Ok(data) => Some(self.take(&data)),
             Err(piece) => {
+                assert!(!self.is_web, "browsers cannot read HTTP trailers");
                 self.trailers = Some(piece.into_trailers().expect("data or trailers"));
                 Some(Vec::new())
             }

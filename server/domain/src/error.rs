@@ -14,6 +14,10 @@ pub enum Kind {
     FieldInvalid,
     FilterInvalid,
     PageTokenInvalid,
+    RequestIdReused,
+    OffsetInvalid,
+    StreamExpired,
+    ClientTooSlow,
     UnsupportedParameter,
     UnsupportedMediaType,
     SchemaInvalid,
@@ -185,6 +189,10 @@ impl Kind {
             Self::FieldInvalid
             | Self::FilterInvalid
             | Self::PageTokenInvalid
+            | Self::RequestIdReused
+            | Self::OffsetInvalid
+            | Self::StreamExpired
+            | Self::ClientTooSlow
             | Self::UnsupportedParameter
             | Self::UnsupportedMediaType
             | Self::SchemaInvalid

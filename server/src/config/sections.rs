@@ -113,7 +113,8 @@ impl Default for StreamSection {
 pub struct OutboundSection {
     /// Time to connect to a provider, TLS included. Default: 5s.
     pub connect_timeout: HumanDuration,
-    /// Longest silence of a provider during a call; after that the call has failed. Default: 2m.
+    /// Longest silence of a provider during a call, thinking included; after that the call has
+    /// failed. Default: 5m.
     pub idle_timeout: HumanDuration,
 }
 
@@ -121,7 +122,7 @@ impl Default for OutboundSection {
     fn default() -> Self {
         Self {
             connect_timeout: HumanDuration::from_secs(5),
-            idle_timeout: HumanDuration::from_secs(120),
+            idle_timeout: HumanDuration::from_secs(300),
         }
     }
 }

@@ -70,7 +70,7 @@ fn nothing_set_gives_the_documented_defaults() {
     assert_eq!(config.listen.address.to_string(), "127.0.0.1:8484");
     assert_eq!(config.listen.max_message_bytes, 4_194_304);
     assert_eq!(config.listen.drain_timeout.to_string(), "30s");
-    assert_eq!(config.outbound.idle_timeout.get().as_secs(), 120);
+    assert_eq!(config.outbound.idle_timeout.get().as_secs(), 300);
     assert_eq!(config.log.format, LogFormat::Auto);
     assert!(config.accounts.is_empty() && !config.catalog.auto_includes_sandbox);
 }

@@ -33,6 +33,8 @@ pub enum Class {
     /// A server error that will not go away by itself, such as a missing start option.
     Misconfigured,
     Timeout,
+    /// It points elsewhere, where no key is sent: the account's address is wrong.
+    Redirect,
     /// The model wrote something that the provider could not use; another try may succeed.
     ModelOutput,
 }
@@ -53,6 +55,7 @@ impl Class {
             Self::Overloaded => "overloaded",
             Self::ServerError | Self::Misconfigured => "server_error",
             Self::Timeout => "timeout",
+            Self::Redirect => "redirect",
             Self::ModelOutput => "model_output_invalid",
         }
     }
@@ -60,6 +63,7 @@ impl Class {
     /// What a status alone says, where the body says nothing more.
     pub fn of_status(status: StatusCode) -> Self {
         match status.as_u16() {
+            300..=399 => Self::Redirect,
             401 => Self::Authentication,
             402 => Self::QuotaExhausted,
             403 => Self::Permission,
@@ -91,6 +95,7 @@ impl Class {
             Self::ServerError => (Kind::UpstreamUnavailable, Some(SOON)),
             Self::Misconfigured => (Kind::UpstreamRejected, Some(Retry::Elsewhere)),
             Self::Timeout => (Kind::UpstreamTimeout, Some(SOON)),
+            Self::Redirect => (Kind::UpstreamProtocol, None),
             Self::ModelOutput => (Kind::UpstreamUnavailable, Some(SOON)),
         }
     }

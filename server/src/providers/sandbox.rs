@@ -116,6 +116,7 @@ fn failed(cx: &CallContext, fail: &Fail) -> Error {
         Class::RateLimited | Class::QuotaExhausted => StatusCode::TOO_MANY_REQUESTS,
         Class::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         Class::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        Class::Redirect => StatusCode::TEMPORARY_REDIRECT,
         Class::ServerError | Class::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
         Class::Unsupported => StatusCode::NOT_IMPLEMENTED,
         Class::InvalidRequest

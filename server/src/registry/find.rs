@@ -64,10 +64,17 @@ impl Snapshot {
     }
 
     fn no_such_model(&self, named: &str) -> Error {
+        let (provider, id) = match split_name(named) {
+            Some((provider, id)) => (Some(provider), id),
+            None => (None, named),
+        };
         let near = self
             .models
             .values()
-            .map(|row| (strsim::jaro_winkler(&row.id, named), row))
+            .filter(|row| provider.is_none_or(|provider| row.provider == provider))
+            // Comparing takes the time of both lengths multiplied, and no id is this long.
+            .filter(|_| id.len() <= 128)
+            .map(|row| (strsim::jaro_winkler(&row.id, id), row))
             .filter(|(score, _)| *score > 0.85)
             .max_by(|(a, _), (b, _)| a.total_cmp(b));
         let error = Error::not_found("mediary.v1.Model", named);

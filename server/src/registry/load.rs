@@ -5,7 +5,12 @@
 //! configuration come before the one that the environment gives. A bad row is named with its file
 //! and stops the start; it never replaces a good one.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use include_dir::{Dir, include_dir};
 use serde::Deserialize;
@@ -38,14 +43,15 @@ pub fn load(
     build: impl Fn(&ProviderRow) -> Result<Arc<dyn Provider>, String>,
 ) -> Result<Snapshot, Vec<String>> {
     let mut problems = Vec::new();
-    let mut providers: BTreeMap<String, ProviderRow> = BTreeMap::new();
-    let mut models: BTreeMap<String, ModelRow> = BTreeMap::new();
+    // Each row with the file that it stands in.
+    let mut providers: BTreeMap<String, (String, ProviderRow)> = BTreeMap::new();
+    let mut models: BTreeMap<String, (String, ModelRow)> = BTreeMap::new();
     for (origin, text) in files(rows.folder, "providers", &mut problems) {
         match toml::from_str::<ProviderRow>(&text) {
             Ok(mut row) => {
                 row.idle_timeout = rows.idle_timeout;
                 check_id(&origin, &row.id, &mut problems);
-                providers.insert(row.id.clone(), row);
+                providers.insert(row.id.clone(), (origin, row));
             }
             Err(error) => problems.push(format!("{origin}: {error}")),
         }
@@ -58,27 +64,40 @@ pub fn load(
         }
         match toml::from_str::<ModelFile>(&text) {
             Ok(file) => {
+                let mut ids = BTreeSet::new();
                 for mut row in file.models {
                     check_id(&origin, &row.id, &mut problems);
+                    if !ids.insert(row.id.clone()) {
+                        problems.push(format!("{origin}: model {:?} stands there twice", row.id));
+                    }
                     row.provider.clone_from(&provider);
                     row.name = format!("providers/{provider}/models/{}", row.id);
                     if row.display_name.is_empty() {
                         row.display_name.clone_from(&row.id);
                     }
-                    models.insert(row.name.clone(), row);
+                    models.insert(row.name.clone(), (origin.clone(), row));
                 }
             }
             Err(error) => problems.push(format!("{origin}: {error}")),
         }
     }
+    for (origin, row) in models.values() {
+        let ModelRow { id, provider, replacement, .. } = row;
+        let name = format!("providers/{provider}/models/{replacement}");
+        if !replacement.is_empty() && !models.contains_key(&name) {
+            problems.push(format!(
+                "{origin}: the replacement {replacement:?} of model {id:?} is no model of {provider}"
+            ));
+        }
+    }
     let mut snapshot = Snapshot::default();
-    for (id, row) in providers {
+    for (id, (origin, row)) in providers {
         match build(&row) {
             Ok(adapter) => {
                 let accounts = accounts(&row, rows);
                 snapshot.providers.insert(id, Entry { row: Arc::new(row), adapter, accounts });
             }
-            Err(problem) => problems.push(format!("provider {id}: {problem}")),
+            Err(problem) => problems.push(format!("{origin}: {problem}")),
         }
     }
     for section in rows.accounts {
@@ -89,7 +108,8 @@ pub fn load(
             ));
         }
     }
-    snapshot.models = models.into_iter().map(|(name, row)| (name, Arc::new(row))).collect();
+    let models = models.into_iter().map(|(name, (_, row))| (name, Arc::new(row)));
+    snapshot.models = models.collect();
     if problems.is_empty() { Ok(snapshot) } else { Err(problems) }
 }
 

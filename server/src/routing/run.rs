@@ -13,7 +13,8 @@ use std::{
 
 use futures::StreamExt as _;
 use mediary_domain::{
-    ChatEvent, Error, FinishReason, Kind, PicoUsd, Result, TokenUsage, cost_of_tokens,
+    ChatEvent, Error, FinishReason, Kind, PicoUsd, Result, Retry, TokenUsage, Warning,
+    cost_of_tokens,
 };
 use tracing::warn;
 
@@ -60,6 +61,8 @@ pub enum Step {
     Fallback {
         failure: Error,
         next: String,
+        /// What of the call the next one does not take.
+        warnings: Vec<Warning>,
     },
     Finished {
         reason: FinishReason,
@@ -77,6 +80,8 @@ pub struct Run {
     accepted: Instant,
     outcome: Outcome,
     spoke: bool,
+    /// The last failure that time cures: what a caller hears if nobody answers.
+    curable: Option<Error>,
 }
 
 enum State {
@@ -96,6 +101,7 @@ impl Run {
             now: State::Idle,
             outcome: Outcome::default(),
             spoke: false,
+            curable: None,
         }
     }
 
@@ -225,8 +231,19 @@ impl Run {
         {
             self.outcome.usage = None;
             self.outcome.provider_model_id.clear();
-            return Step::Fallback { failure: error, next: next.model.name.clone() };
+            if matches!(error.retry(), Retry::Later(_)) {
+                self.curable = Some(error.clone());
+            }
+            return Step::Fallback {
+                failure: error,
+                next: next.model.name.clone(),
+                warnings: next.warnings.clone(),
+            };
         }
+        let error = match (error.retry(), self.curable.take()) {
+            (Retry::Elsewhere, Some(curable)) if !self.spoke => curable,
+            _ => error,
+        };
         self.now = State::Over;
         let tried = self.outcome.attempts.len();
         Step::Failed(if tried > 1 { error.fact("attempts", tried.to_string()) } else { error })

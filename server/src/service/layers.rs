@@ -4,28 +4,39 @@
 //! not be answered; the policy stands inside grpc-web, so that both wires meet the same rules.
 
 use std::{
-    sync::Arc,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use axum::{
     Router,
+    body::Body,
     extract::{Request, State},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, StatusCode, header};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use http::{HeaderMap, HeaderName, Method as HttpMethod, StatusCode, Version, header};
+use http_body::Body as _;
+use http_body_util::StreamBody;
 use mediary_domain::{Error, Kind};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic_web::GrpcWebLayer;
 use tower::ServiceExt as _;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::methods::Methods;
+use super::{methods::Methods, stall::Stalls};
 use crate::{
     clock::{self, Clock},
     error,
 };
+
+/// What is read of a request that was refused already.
+const MOST_HEARD_OUT: usize = 64 << 20;
+const LONGEST_HEARD_OUT: Duration = Duration::from_secs(5);
 
 /// When a call must have ended; every method finds it in its request's extensions.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +46,13 @@ pub struct Gate {
     pub methods: Methods,
     pub allowed_origins: Vec<String>,
     pub clock: Clock,
+    /// Whether only this machine reaches the listener.
+    pub is_loopback: bool,
+    /// Scheme, host and port of `server.public_base_uri`.
+    pub public_origin: Option<String>,
+    pub stalls: Stalls,
+    /// Fired when no new work is taken.
+    pub draining: CancellationToken,
 }
 
 /// One port for both: gRPC and grpc-web go to `grpc`, everything else to `http`.
@@ -71,6 +89,39 @@ pub fn stack(services: Router, gate: Arc<Gate>) -> Router {
         .layer(cors(gate.clone()))
         // 1. Pages of other origins are refused.
         .layer(from_fn_with_state(gate, origin))
+        // 0. Who is refused hears why.
+        .layer(from_fn(hear_out))
+}
+
+/// Over HTTP/1.1 a peer that still sends does not listen: it would see the connection break and
+/// not the reason. So what is left of a refused request is read first, within reason.
+async fn hear_out(request: Request, next: Next) -> Response {
+    if request.version() > Version::HTTP_11 {
+        return next.run(request).await;
+    }
+    let (head, body) = request.into_parts();
+    let body = Arc::new(Mutex::new(body));
+    let frames = |body: Arc<Mutex<Body>>| {
+        futures::stream::poll_fn(move |cx| {
+            let mut body = body.lock().unwrap_or_else(PoisonError::into_inner);
+            Pin::new(&mut *body).poll_frame(cx)
+        })
+    };
+    let inner = Body::new(StreamBody::new(frames(body.clone())));
+    let response = next.run(Request::from_parts(head, inner)).await;
+    if response.headers().contains_key("grpc-status") {
+        let mut rest = frames(body);
+        let all = async {
+            let mut left = MOST_HEARD_OUT;
+            while left > 0
+                && let Some(Ok(frame)) = rest.next().await
+            {
+                left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            }
+        };
+        let _ = tokio::time::timeout(LONGEST_HEARD_OUT, all).await;
+    }
+    response
 }
 
 fn cors(gate: Arc<Gate>) -> CorsLayer {
@@ -87,13 +138,16 @@ fn cors(gate: Arc<Gate>) -> CorsLayer {
 }
 
 impl Gate {
-    /// The page's own server, a page on this machine, or one that is configured.
-    fn allows(&self, origin: &str, headers: &HeaderMap) -> bool {
+    /// A page on this machine, one that is configured, or one of the address that the server is
+    /// reached by. What a request calls its host proves nothing on a loopback listener: a page may
+    /// have its own name point there (DNS rebinding).
+    fn allows(&self, origin: &str, request: &HeaderMap) -> bool {
         let host = origin.split_once("://").map_or("", |(_, host)| host);
-        let own = headers.get(header::HOST).and_then(|value| value.to_str().ok());
-        own == Some(host)
-            || is_loopback(host)
+        let asked = request.get(header::HOST).and_then(|value| value.to_str().ok());
+        is_loopback(host)
             || self.allowed_origins.iter().any(|one| one == origin)
+            || self.public_origin.as_deref() == Some(origin)
+            || (!self.is_loopback && !host.is_empty() && asked == Some(host))
     }
 }
 
@@ -107,19 +161,28 @@ fn is_loopback(host: &str) -> bool {
 
 /// Only browsers send `Origin`, and they cannot be made to lie about it.
 async fn origin(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
-    let origin = request.headers().get(header::ORIGIN).map(HeaderValue::to_str);
-    match origin {
-        None => next.run(request).await,
-        Some(Ok(origin)) if gate.allows(origin, request.headers()) => next.run(request).await,
-        Some(_) => refused(&Error::new(
+    let Some(origin) = request.headers().get(header::ORIGIN) else {
+        return next.run(request).await;
+    };
+    let origin = origin.to_str().unwrap_or_default();
+    if gate.allows(origin, request.headers()) {
+        return next.run(request).await;
+    }
+    refused(
+        &Error::new(
             Kind::OriginNotAllowed,
             "this origin may not call: add it to listen.allowed_origins",
-        )),
-    }
+        )
+        .fact("origin", origin),
+    )
 }
 
 async fn policy(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
-    let Some(method) = gate.methods.get(request.uri().path()) else {
+    let path = request.uri().path();
+    let Some(method) = gate.methods.get(path) else {
+        if path.starts_with("/mediary.") {
+            return unknown(request).await;
+        }
         // Health and reflection are not ours and have no policy.
         return next.run(request).await;
     };
@@ -128,6 +191,12 @@ async fn policy(State(gate): State<Arc<Gate>>, mut request: Request, next: Next)
         return refused(
             &Error::new(Kind::MethodDisabled, message).fact("method", method.full_name.as_str()),
         );
+    }
+    if gate.draining.is_cancelled() {
+        return refused(&Error::new(
+            Kind::ShuttingDown,
+            "the server is shutting down and takes no new work: try again",
+        ));
     }
     let asked = match asked_timeout(request.headers()) {
         Ok(asked) => asked.unwrap_or(method.default_deadline),
@@ -139,7 +208,7 @@ async fn policy(State(gate): State<Arc<Gate>>, mut request: Request, next: Next)
     request.extensions_mut().insert(Deadline(deadline));
     if method.streams {
         // The method ends its own stream, with an event that says why.
-        return next.run(request).await;
+        return gate.stalls.watch(next.run(request).await);
     }
     match tokio::time::timeout(wait, next.run(request)).await {
         Ok(response) => response,
@@ -196,12 +265,15 @@ fn refused(error: &Error) -> Response {
 
 /// No RPC of the contract and none of the standard services.
 async fn unknown(request: Request) -> Response {
-    let message = format!("{} is not a method of this server", request.uri().path());
-    refused(&Error::new(Kind::MethodDisabled, message))
+    let method = request.uri().path().trim_start_matches('/').replace('/', ".");
+    let message = format!("{method} is not a method of this server");
+    refused(&Error::new(Kind::MethodDisabled, message).fact("method", method))
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]

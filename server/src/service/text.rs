@@ -2,20 +2,33 @@
 
 mod answer;
 mod events;
+mod generation;
 pub mod limits;
 mod parse;
+mod reading;
+mod telling;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use mediary_domain::{Capability, Error};
+use futures::StreamExt as _;
+use mediary_domain::{Capability, Error, Result};
 use mediary_proto::v1::{
-    GenerateTextRequest, GenerateTextResponse, StreamTextRequest, StreamTextResponse,
+    GenerateTextRequest, GenerateTextResponse, ResumeTextRequest, ResumeTextResponse,
+    StopTextRequest, StopTextResponse, StreamTextRequest, StreamTextResponse,
     text_service_server::TextService,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, codegen::BoxStream};
 
-use self::{events::Envelope, parse::Asked};
+use self::{
+    generation::{Generations, Known, RETENTION, Terms},
+    parse::Asked,
+    reading::Pulse,
+    telling::{Limits, Telling},
+};
 use super::layers::Deadline;
 use crate::{
     clock::Clock,
@@ -24,17 +37,25 @@ use crate::{
     routing::{Run, plan},
 };
 
-pub const METHODS: &[&str] =
-    &["mediary.v1.TextService.GenerateText", "mediary.v1.TextService.StreamText"];
+pub const METHODS: &[&str] = &[
+    "mediary.v1.TextService.GenerateText",
+    "mediary.v1.TextService.StreamText",
+    "mediary.v1.TextService.ResumeText",
+    "mediary.v1.TextService.StopText",
+];
 
-/// What a text call needs of the house.
+/// How long StopText waits for a generation to end before it shows it as it stands.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Text, and what it needs of the house.
 pub struct TextApi {
-    pub registry: Registry,
-    pub clock: Clock,
-    pub heartbeat: Duration,
-    pub sandbox_in_auto: bool,
+    registry: Registry,
+    clock: Clock,
+    generations: Generations,
+    pulse: Pulse,
+    sandbox_in_auto: bool,
     /// Fired when running streams must end because the server does.
-    pub closing: CancellationToken,
+    closing: CancellationToken,
 }
 
 /// A call that is checked and routed, and not yet asked.
@@ -45,24 +66,102 @@ struct Accepted {
     warnings: Vec<mediary_domain::Warning>,
     model: String,
     provider: String,
+    resumable_until: Option<SystemTime>,
 }
 
 impl TextApi {
-    fn accept(&self, asked: Asked) -> Result<Accepted, Error> {
+    pub fn new(
+        registry: Registry,
+        clock: Clock,
+        heartbeat: Duration,
+        sandbox_in_auto: bool,
+        closing: CancellationToken,
+    ) -> Self {
+        Self {
+            registry,
+            generations: Generations::new(clock.clone()),
+            pulse: Pulse { clock: clock.clone(), heartbeat },
+            clock,
+            sandbox_in_auto,
+            closing,
+        }
+    }
+
+    fn accept(&self, asked: Asked, generation: Arc<str>) -> Result<Accepted> {
         let include_reasoning =
             asked.call.parameters.reasoning.as_ref().is_some_and(|reasoning| reasoning.include);
         let snapshot = self.registry.now();
         let plan = plan(&snapshot, &asked.wish, asked.call, self.sandbox_in_auto)?;
-        let generation: Arc<str> = self.clock.resource_id('g').into();
         let first = &plan.candidates[0];
         Ok(Accepted {
             warnings: first.warnings.clone(),
             model: first.model.name.clone(),
             provider: first.provider.name(),
             run: Run::new(plan, generation.clone(), self.clock.clone()),
+            resumable_until: asked.grace.map(|_| self.clock.wall() + RETENTION),
             generation,
             include_reasoning,
         })
+    }
+
+    fn stream(
+        &self,
+        request: StreamTextRequest,
+        deadline: Option<Deadline>,
+    ) -> Result<BoxStream<StreamTextResponse>> {
+        let deadline = deadline.map(|deadline| deadline.0);
+        let asked = Asked::stream(request)?;
+        let id: Arc<str> = self.clock.resource_id('g').into();
+        let terms = Terms {
+            id: id.clone(),
+            grace: asked.grace,
+            request_id: asked.request_id.clone(),
+            request: asked.fingerprint.clone(),
+        };
+        // Routed before it is noted: what is refused leaves nothing behind.
+        let accepted = self.accept(asked, id)?;
+        let events = match self.generations.open(terms)? {
+            Known::Same(generation) => {
+                let listening = self.generations.listen(generation);
+                self.pulse.replay(listening, 0, deadline).boxed()
+            }
+            Known::New(generation) => {
+                let limits = Limits {
+                    deadline,
+                    closing: self.closing.clone(),
+                    stopping: generation.stopping.clone(),
+                };
+                let telling = Telling::new(accepted, limits);
+                self.pulse.live(self.generations.drive(generation, telling)).boxed()
+            }
+        };
+        Ok(Box::pin(
+            events.map(|event| event.map(|event| StreamTextResponse { event: Some(event) })),
+        ))
+    }
+
+    fn resume(
+        &self,
+        request: &ResumeTextRequest,
+        deadline: Option<Deadline>,
+    ) -> Result<BoxStream<ResumeTextResponse>> {
+        let after = request.after_sequence;
+        let generation = self.generations.find(&request.generation)?;
+        if !generation.is_kept() {
+            return Err(generation::expired(&request.generation));
+        }
+        if after < 0 || after > generation.last_sequence() {
+            let last = generation.last_sequence();
+            return Err(Error::new(
+                mediary_domain::Kind::OffsetInvalid,
+                format!("after_sequence must lie between 0 and {last}"),
+            ));
+        }
+        let listening = self.generations.listen(generation);
+        let events = self.pulse.replay(listening, after, deadline.map(|deadline| deadline.0));
+        Ok(Box::pin(
+            events.map(|event| event.map(|event| ResumeTextResponse { event: Some(event) })),
+        ))
     }
 }
 
@@ -73,7 +172,8 @@ impl TextService for TextApi {
         request: Request<GenerateTextRequest>,
     ) -> Result<Response<GenerateTextResponse>, Status> {
         let asked = Asked::generate(request.into_inner()).map_err(|error| status(&error))?;
-        let accepted = self.accept(asked).map_err(|error| status(&error))?;
+        let id = self.clock.resource_id('g').into();
+        let accepted = self.accept(asked, id).map_err(|error| status(&error))?;
         let answer = answer::collect(accepted, &self.closing).await;
         answer.map(Response::new).map_err(|error| status(&error))
     }
@@ -82,16 +182,28 @@ impl TextService for TextApi {
         &self,
         request: Request<StreamTextRequest>,
     ) -> Result<Response<BoxStream<StreamTextResponse>>, Status> {
-        let deadline = request.extensions().get::<Deadline>().copied();
-        let asked = Asked::stream(request.into_inner()).map_err(|error| status(&error))?;
-        let accepted = self.accept(asked).map_err(|error| status(&error))?;
-        let envelope = Envelope {
-            clock: self.clock.clone(),
-            heartbeat: self.heartbeat,
-            deadline,
-            closing: self.closing.clone(),
-        };
-        Ok(Response::new(Box::pin(envelope.events(accepted))))
+        let deadline = request.extensions().get().copied();
+        let events = self.stream(request.into_inner(), deadline);
+        events.map(Response::new).map_err(|error| status(&error))
+    }
+
+    async fn resume_text(
+        &self,
+        request: Request<ResumeTextRequest>,
+    ) -> Result<Response<BoxStream<ResumeTextResponse>>, Status> {
+        let deadline = request.extensions().get().copied();
+        let events = self.resume(request.get_ref(), deadline);
+        events.map(Response::new).map_err(|error| status(&error))
+    }
+
+    async fn stop_text(
+        &self,
+        request: Request<StopTextRequest>,
+    ) -> Result<Response<StopTextResponse>, Status> {
+        let found = self.generations.find(&request.get_ref().generation);
+        let generation = found.map_err(|error| status(&error))?;
+        generation.stop(STOP_PATIENCE).await;
+        Ok(Response::new(StopTextResponse { generation: Some(generation.view()) }))
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
-use mediary_domain::{Error, Kind, Result};
+use mediary_domain::Result;
 use tokio::time::Sleep;
 
 use super::{Phase, broken};
@@ -58,9 +58,7 @@ impl Body {
             ready!(self.alarm.as_mut().poll(task));
             let silent = self.clock.now().saturating_duration_since(self.last);
             if silent >= self.idle {
-                let error = Error::new(Kind::UpstreamTimeout, "the provider fell silent")
-                    .fact("provider", self.cx.provider.id.as_str());
-                return Poll::Ready(Some(Err(error)));
+                return Poll::Ready(Some(Err(super::silent(&self.cx))));
             }
             self.alarm = Box::pin(tokio::time::sleep(self.idle - silent));
         }

@@ -12,7 +12,7 @@ pub async fn collect(
     accepted: Accepted,
     closing: &CancellationToken,
 ) -> Result<GenerateTextResponse> {
-    let Accepted { mut run, generation, include_reasoning, warnings, .. } = accepted;
+    let Accepted { mut run, generation, include_reasoning, mut warnings, .. } = accepted;
     let mut answer = Answer::default();
     loop {
         let step = tokio::select! {
@@ -24,7 +24,10 @@ pub async fn collect(
             Some(Step::Piece(piece)) => {
                 answer.add(piece);
             }
-            Some(Step::Fallback { .. }) => answer = Answer::default(),
+            Some(Step::Fallback { warnings: of_next, .. }) => {
+                answer = Answer::default();
+                warnings = of_next;
+            }
             Some(Step::Failed(error)) => return Err(error),
             Some(Step::Finished { reason, native }) => {
                 let outcome = run.outcome();

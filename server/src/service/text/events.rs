@@ -1,154 +1,33 @@
-//! The streamed answer: numbered events with exactly one end, and our words -> contract words.
+//! Our words -> contract words.
 
-use std::{
-    pin::pin,
-    time::{Duration, Instant, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
-use async_stream::stream;
-use futures::Stream;
 use mediary_domain as domain;
 use mediary_domain::{Answer, AnswerPart, ChatEvent, Error, Kind};
 use mediary_proto::v1::{
-    self, AttemptState, AttemptSummary, Failed, FinishReason, Finished, Heartbeat, MessageRole,
-    Notice, Started, StreamTextResponse, TextEvent, UsageSource, part, reasoning_delta,
-    text_event::Kind as Event,
-};
-use tokio_util::sync::CancellationToken;
-use tonic::Status;
-
-use super::{super::layers, Accepted};
-use crate::{
-    clock::Clock,
-    error,
-    routing::{Outcome, Step},
+    self, AttemptState, AttemptSummary, Failed, FinishReason, Finished, MessageRole, UsageSource,
+    part, reasoning_delta, text_event::Kind as Event,
 };
 
-/// What every stream gets beside its events.
-pub struct Envelope {
-    pub clock: Clock,
-    pub heartbeat: Duration,
-    pub deadline: Option<layers::Deadline>,
-    pub closing: CancellationToken,
-}
-
-enum Turn {
-    Step(Option<Step>),
-    Silence,
-    Late,
-    Closing,
-}
-
-impl Envelope {
-    /// Event 1 is `started`; the last is `finished` or `failed`, and nothing follows it but the
-    /// status. Dropping the stream closes the connection to the provider.
-    pub fn events(
-        self,
-        accepted: Accepted,
-    ) -> impl Stream<Item = Result<StreamTextResponse, Status>> + Send {
-        let Accepted { mut run, generation, include_reasoning, warnings, model, provider } =
-            accepted;
-        stream! {
-            let mut sequence = 1;
-            yield Ok(event(sequence, Event::Started(Started {
-                generation: format!("generations/{generation}"),
-                model,
-                provider,
-                resumable_until_time: None,
-                warnings: warnings.into_iter().map(warning).collect(),
-            })));
-            let begin = self.clock.now();
-            let mut last = begin;
-            let mut silence = pin!(tokio::time::sleep(self.heartbeat));
-            let mut late = pin!(sleep_until(self.deadline.map(|deadline| deadline.0)));
-            loop {
-                let turn = tokio::select! {
-                    biased;
-                    step = run.next() => Turn::Step(step),
-                    () = &mut late => Turn::Late,
-                    () = self.closing.cancelled() => Turn::Closing,
-                    () = &mut silence => Turn::Silence,
-                };
-                let failure = match turn {
-                    Turn::Step(Some(Step::Piece(piece))) => {
-                        if let Some(piece) = wire_event(piece, include_reasoning) {
-                            sequence += 1;
-                            last = self.clock.now();
-                            yield Ok(event(sequence, piece));
-                        }
-                        continue;
-                    }
-                    Turn::Step(Some(Step::Fallback { failure, next })) => {
-                        sequence += 1;
-                        last = self.clock.now();
-                        yield Ok(event(sequence, Event::Notice(Notice {
-                            kind: "fallback".to_owned(),
-                            detail: format!("{}; asking {next}", failure.message()),
-                            retry_time: None,
-                            model: next,
-                        })));
-                        continue;
-                    }
-                    Turn::Silence => {
-                        // The alarm is set anew once a silence, not once a token.
-                        let quiet = self.clock.now().saturating_duration_since(last);
-                        let rest = match self.heartbeat.checked_sub(quiet) {
-                            Some(rest) if !rest.is_zero() => rest,
-                            _ => {
-                                last = self.clock.now();
-                                yield Ok(event(sequence, Event::Heartbeat(Heartbeat {
-                                    server_time: Some(self.clock.wall().into()),
-                                })));
-                                self.heartbeat
-                            }
-                        };
-                        silence.set(tokio::time::sleep(rest));
-                        continue;
-                    }
-                    Turn::Step(Some(Step::Finished { reason, native })) => {
-                        sequence += 1;
-                        let end = finished(run.outcome(), run.elapsed(), reason, native);
-                        yield Ok(event(sequence, Event::Finished(end)));
-                        return;
-                    }
-                    Turn::Step(Some(Step::Failed(failure))) => failure,
-                    Turn::Step(None) => Error::bug("an answer ended without its end"),
-                    Turn::Late => run.stop(layers::deadline_exceeded(run.elapsed())),
-                    Turn::Closing => run.stop(shutting_down()),
-                };
-                sequence += 1;
-                yield Ok(event(sequence, Event::Failed(failed(run.outcome(), &failure))));
-                yield Err(error::status(&failure));
-                return;
-            }
-        }
-    }
-}
-
-/// Without a deadline: never.
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn event(sequence: i64, kind: Event) -> StreamTextResponse {
-    StreamTextResponse { event: Some(TextEvent { sequence, kind: Some(kind) }) }
-}
+use crate::{error, routing::Outcome};
 
 pub fn shutting_down() -> Error {
     Error::new(Kind::ShuttingDown, "the server is shutting down: try again")
 }
 
-fn finished(
-    outcome: &Outcome,
-    elapsed: Duration,
-    reason: domain::FinishReason,
-    native: String,
-) -> Finished {
+/// Why and where the call goes on, and what is left out there.
+pub fn fallback_detail(failure: &Error, next: &str, warnings: &[domain::Warning]) -> String {
+    let mut detail = format!("{}; asking {next}", failure.message());
+    for warning in warnings {
+        detail.push_str(&format!("; {}: {}", warning.field, warning.detail));
+    }
+    detail
+}
+
+/// The end of a whole answer, but for why it ended.
+pub fn finished(outcome: &Outcome, elapsed: Duration, native: String) -> Finished {
     Finished {
-        finish_reason: finish_reason(reason).into(),
+        finish_reason: FinishReason::Unspecified.into(),
         provider_finish_reason: native,
         refusal: outcome.refusal.clone(),
         usage: outcome.usage.as_ref().map(usage),
@@ -161,7 +40,7 @@ fn finished(
     }
 }
 
-fn failed(outcome: &Outcome, failure: &Error) -> Failed {
+pub fn failed(outcome: &Outcome, failure: &Error) -> Failed {
     Failed {
         status: Some(error::rpc_status(failure)),
         usage: outcome.usage.as_ref().map(usage),
@@ -172,7 +51,8 @@ fn failed(outcome: &Outcome, failure: &Error) -> Failed {
     }
 }
 
-fn wire_event(piece: ChatEvent, include_reasoning: bool) -> Option<Event> {
+/// A piece of an answer as its event; `None` where it is told in another way.
+pub fn piece(piece: ChatEvent, include_reasoning: bool) -> Option<Event> {
     Some(match piece {
         ChatEvent::Text { part, text } => {
             Event::TextDelta(v1::TextDelta { part_index: index(part), text })

@@ -1,5 +1,7 @@
 //! How much one call may hold. Told by GetServerInfo, enforced by `parse`.
 
+use std::time::Duration;
+
 pub const MESSAGES: usize = 2_000;
 pub const PARTS: usize = 4_096;
 /// Of UTF-8, all texts together.
@@ -12,6 +14,9 @@ pub const LABELS: usize = 64;
 pub const LABEL_KEY: usize = 63;
 pub const LABEL_VALUE: usize = 256;
 pub const FALLBACK_MODELS: usize = 4;
+/// How long a resumable generation goes on with nobody listening.
+pub const GRACE: Duration = Duration::from_secs(30);
+pub const MOST_GRACE: Duration = Duration::from_secs(600);
 /// Of JSON that callers write: schemas and provider options.
 pub const JSON_BYTES: usize = 64 << 10;
 pub const JSON_DEPTH: usize = 32;

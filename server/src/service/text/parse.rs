@@ -4,12 +4,14 @@
 mod message;
 mod parameters;
 
-use std::collections::HashMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use mediary_domain::{ChatCall, Error, Result, Target};
+use mediary_domain::{ChatCall, Error, Kind, Result, Target};
 use mediary_proto::v1::{
     self, GenerateTextRequest, StreamTextRequest, model_target::Target as WireTarget,
 };
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{capability, limits};
@@ -19,6 +21,11 @@ use crate::routing::Wish;
 pub struct Asked {
     pub wish: Wish,
     pub call: ChatCall,
+    /// How long it goes on when its stream is lost; `None` = it stops at once.
+    pub grace: Option<Duration>,
+    pub request_id: String,
+    /// SHA-256 of the request without its id, to know it again.
+    pub fingerprint: Vec<u8>,
 }
 
 /// Collects what is wrong.
@@ -49,6 +56,7 @@ impl Asked {
 
     pub fn stream(request: StreamTextRequest) -> Result<Self> {
         let mut problems = Problems::default();
+        let fingerprint = fingerprint(&request);
         let StreamTextRequest {
             target,
             messages,
@@ -59,23 +67,39 @@ impl Asked {
             disconnect_grace,
             allow_restart,
         } = request;
-        for (field, is_set) in [
-            ("resumable", resumable),
-            ("disconnect_grace", disconnect_grace.is_some()),
-            ("allow_restart", allow_restart),
-        ] {
-            if is_set {
-                problems.add(
-                    Error::new(
-                        mediary_domain::Kind::FeatureDisabled,
-                        "the request asks for something that this server does not have",
-                    )
-                    .violation(field, "this server has no resumable streams: leave it unset"),
-                );
-            }
+        if allow_restart {
+            problems.add(
+                Error::new(
+                    Kind::FeatureDisabled,
+                    "the request asks for something that this server does not have",
+                )
+                .violation("allow_restart", "this server never starts over: leave it unset"),
+            );
         }
+        let grace = resumable.then(|| grace(disconnect_grace, &mut problems));
         let asked = asked(target, messages, parameters, &labels, &request_id, &mut problems);
+        let asked = Self { grace, request_id, fingerprint, ..asked };
         problems.0.map_or(Ok(asked), Err)
+    }
+}
+
+/// What stays the same when a request is sent again.
+fn fingerprint(request: &StreamTextRequest) -> Vec<u8> {
+    if request.request_id.is_empty() || !request.resumable {
+        return Vec::new();
+    }
+    let request = StreamTextRequest { request_id: String::new(), ..request.clone() };
+    Sha256::digest(request.encode_to_vec()).to_vec()
+}
+
+fn grace(wire: Option<prost_types::Duration>, problems: &mut Problems) -> Duration {
+    let Some(wire) = wire else { return limits::GRACE };
+    match Duration::try_from(wire) {
+        Ok(grace) if grace <= limits::MOST_GRACE => grace,
+        _ => {
+            problems.field("disconnect_grace", "must lie between 0 and 10 minutes");
+            limits::GRACE
+        }
     }
 }
 
@@ -83,7 +107,7 @@ fn asked(
     target: Option<v1::ModelTarget>,
     messages: Vec<v1::Message>,
     parameters: Option<v1::TextParameters>,
-    labels: &HashMap<String, String>,
+    labels: &BTreeMap<String, String>,
     request_id: &str,
     problems: &mut Problems,
 ) -> Asked {
@@ -100,6 +124,9 @@ fn asked(
     Asked {
         wish: wish(target.unwrap_or_default(), capability(has_images), problems),
         call: ChatCall { messages, parameters },
+        grace: None,
+        request_id: request_id.to_owned(),
+        fingerprint: Vec::new(),
     }
 }
 
@@ -147,12 +174,13 @@ fn wish(
     }
 }
 
-fn check_labels(labels: &HashMap<String, String>, problems: &mut Problems) {
+fn check_labels(labels: &BTreeMap<String, String>, problems: &mut Problems) {
     if labels.len() > limits::LABELS {
         problems.field("labels", format!("holds at most {} labels", limits::LABELS));
     }
     for (key, value) in labels {
-        if key.is_empty() || key.len() > limits::LABEL_KEY || value.len() > limits::LABEL_VALUE {
+        let (name, content) = (key.chars().count(), value.chars().count());
+        if name == 0 || name > limits::LABEL_KEY || content > limits::LABEL_VALUE {
             problems.field(
                 "labels",
                 format!(

@@ -145,7 +145,7 @@ fn tool_choice(
 }
 
 fn provider_options(
-    wire: std::collections::HashMap<String, String>,
+    wire: std::collections::BTreeMap<String, String>,
     problems: &mut Problems,
 ) -> Vec<(String, String)> {
     if wire.values().map(String::len).sum::<usize>() > limits::JSON_BYTES {

@@ -1,0 +1,184 @@
+//! Readers that stop reading: their streams are ended, so that neither memory nor a provider is
+//! held for them.
+//!
+//! A body is polled only when its reader has room for more. One that had more to give and was not
+//! asked for it within the patience is stalled: it is dropped, which closes the connection to the
+//! provider, and the stream is reset when its reader comes back.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tracing::info;
+
+use crate::clock::Clock;
+
+/// How long a reader may leave a stream alone that has more for it.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often all streams are looked at.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// Watches every open stream.
+#[derive(Clone)]
+pub struct Stalls(Arc<Inner>);
+
+struct Inner {
+    clock: Clock,
+    patience: Duration,
+    streams: Mutex<Vec<Weak<Mutex<Watched>>>>,
+}
+
+struct Watched {
+    /// `None` once it was ended for its reader's silence.
+    body: Option<Body>,
+    /// When the reader took something and left; `None` while it waits for us.
+    left: Option<Instant>,
+}
+
+impl Stalls {
+    pub fn new(clock: Clock) -> Self {
+        Self(Arc::new(Inner { clock, patience: PATIENCE, streams: Mutex::default() }))
+    }
+
+    /// Has the body of a streamed answer watched.
+    pub fn watch(&self, response: Response) -> Response {
+        response.map(|body| {
+            let left = Some(self.0.clock.now());
+            let watched = Arc::new(Mutex::new(Watched { body: Some(body), left }));
+            lock(&self.0.streams).push(Arc::downgrade(&watched));
+            Body::new(WatchedBody { watched, clock: self.0.clock.clone() })
+        })
+    }
+
+    /// Looks after them for ever.
+    pub async fn sweep(&self) {
+        loop {
+            tokio::time::sleep(ROUND).await;
+            let ended = self.end_stalled();
+            if ended > 0 {
+                info!(streams = ended, "ended {ended} streams whose readers stopped reading");
+            }
+        }
+    }
+
+    fn end_stalled(&self) -> usize {
+        let now = self.0.clock.now();
+        let open: Vec<_> = {
+            let mut streams = lock(&self.0.streams);
+            streams.retain(|stream| stream.strong_count() > 0);
+            streams.iter().filter_map(Weak::upgrade).collect()
+        };
+        let stalled = open.iter().filter_map(|stream| {
+            let mut stream = lock(stream);
+            let left = stream.left?;
+            if now.saturating_duration_since(left) < self.0.patience {
+                return None;
+            }
+            stream.body.take()
+        });
+        // Dropped here, after the locks.
+        let stalled: Vec<Body> = stalled.collect();
+        stalled.len()
+    }
+}
+
+struct WatchedBody {
+    watched: Arc<Mutex<Watched>>,
+    clock: Clock,
+}
+
+impl HttpBody for WatchedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let mut watched = lock(&self.watched);
+        let Some(body) = &mut watched.body else {
+            return Poll::Ready(Some(Err(axum::Error::new("the reader was silent too long"))));
+        };
+        let frame = Pin::new(body).poll_frame(cx);
+        watched.left = frame.is_ready().then(|| self.clock.now());
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        lock(&self.watched).body.as_ref().is_some_and(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        lock(&self.watched).body.as_ref().map(HttpBody::size_hint).unwrap_or_default()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whole between any two statements, so a panic elsewhere leaves nothing half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicU64, Ordering},
+        time::SystemTime,
+    };
+
+    use http_body_util::BodyExt as _;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::clock::Source;
+
+    struct Stepped(Instant, AtomicU64);
+
+    impl Source for Stepped {
+        fn now(&self) -> Instant {
+            self.0 + Duration::from_secs(self.1.load(Ordering::Relaxed))
+        }
+        fn wall(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH
+        }
+        fn id(&self) -> Uuid {
+            Uuid::nil()
+        }
+        fn chance(&self) -> f64 {
+            0.0
+        }
+        fn fill(&self, _: &mut [u8]) {}
+    }
+
+    #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "the moment from which the test's clock counts")]
+    async fn a_stream_is_ended_when_its_reader_leaves_it_and_not_while_the_provider_thinks() {
+        let source = Arc::new(Stepped(Instant::now(), AtomicU64::new(0)));
+        let stalls = Stalls::new(Clock::new(source.clone()));
+        let frames = async_stream::stream! {
+            yield Ok::<_, axum::Error>(Bytes::from_static(b"one"));
+            yield Ok(Bytes::from_static(b"two"));
+            std::future::pending::<()>().await;
+        };
+        let response = stalls.watch(Response::new(Body::from_stream(frames)));
+        let mut body = response.into_body();
+        body.frame().await.unwrap().unwrap();
+        source.1.store(29, Ordering::Relaxed);
+        assert_eq!(stalls.end_stalled(), 0);
+        body.frame().await.unwrap().unwrap();
+        // It waits for the provider, however long that takes.
+        assert!(futures::poll!(std::pin::pin!(body.frame())).is_pending());
+        source.1.store(500, Ordering::Relaxed);
+        assert_eq!(stalls.end_stalled(), 0);
+
+        let response = stalls.watch(Response::new(Body::from("never read")));
+        source.1.store(530, Ordering::Relaxed);
+        assert_eq!(stalls.end_stalled(), 1);
+        assert!(response.into_body().frame().await.unwrap().is_err());
+    }
+}

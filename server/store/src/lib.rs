@@ -1,0 +1,196 @@
+//! What Mediary keeps, by noun.
+//!
+//! Owns: a trait for each noun, named after what callers need; the rows; what goes with a change
+//! (the caller's request id, the audit event); what can go wrong. With the feature `exam`, the
+//! questions that every backend answers before it may be called one.
+//! Leaves: SQL and files (the backends below this folder), what the texts in the rows mean (the
+//! server), encryption (rows hold secrets sealed or hashed), times and ids (parameters).
+//!
+//! Three rules hold for every backend:
+//!
+//! - A change is one unit: the effect, the record of the request id, the audit event and the step
+//!   of the registry's version are kept together or not at all, and durable when the call returns.
+//! - What is not there is an answer ([`Option`], [`Saved::Missing`]), not an error.
+//! - A text comes back as it went in, whatever it holds.
+
+mod change;
+mod error;
+#[cfg(feature = "exam")]
+pub mod exam;
+mod page;
+mod row;
+mod time;
+mod version;
+
+use std::{sync::Arc, time::SystemTime};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+pub use change::{AuditEvent, Change, Request, RequestKey, Saved};
+pub use error::{Error, Result};
+pub use page::{AuditCursor, AuditFilter, Order, Page, Paged, Text};
+pub use row::{
+    Account, AccountState, ApiKey, AuditRow, CatalogKey, CatalogRow, RegistryRows, Removed, Route,
+    Sealed, Secret, Stamp,
+};
+pub use time::{from_micros, to_micros};
+pub use version::Version;
+
+/// A store: one handle to every noun, shared by the whole process.
+#[async_trait]
+pub trait Store: Send + Sync {
+    fn api_keys(&self) -> &dyn ApiKeys;
+    fn accounts(&self) -> &dyn Accounts;
+    fn catalog(&self) -> &dyn CatalogRows;
+    fn routes(&self) -> &dyn Routes;
+    fn audit(&self) -> &dyn Audit;
+    fn requests(&self) -> &dyn Requests;
+    fn registry(&self) -> &dyn Registry;
+
+    /// Finishes what was accepted, then lets go of everything. Later calls are refused.
+    async fn close(&self);
+}
+
+/// A store that many share.
+pub type Shared = Arc<dyn Store>;
+
+/// Keys with which callers reach Mediary.
+#[async_trait]
+pub trait ApiKeys: Send + Sync {
+    /// Keeps a new key; its id and its prefix must both be free.
+    async fn create(&self, key: ApiKey, change: Change) -> Result<Saved<ApiKey>>;
+    async fn get(&self, id: &str) -> Result<Option<ApiKey>>;
+    /// The key whose public part callers show.
+    async fn by_prefix(&self, prefix: &str) -> Result<Option<ApiKey>>;
+    /// By id.
+    async fn list(&self, page: Page) -> Result<Paged<ApiKey>>;
+    /// Replaces what may change: the name, the role, the settings, whether it is enabled, when it
+    /// ends. Owner, prefix, hash and hint stay.
+    async fn update(
+        &self,
+        key: ApiKey,
+        only: Option<Version>,
+        change: Change,
+    ) -> Result<Saved<ApiKey>>;
+    async fn delete(&self, id: &str, only: Option<Version>, change: Change) -> Result<Saved<()>>;
+    /// Notes when keys were last used: a batch, no new version, never back in time. Tells how
+    /// many of them exist.
+    async fn touch(&self, used: Vec<(String, SystemTime)>) -> Result<u64>;
+}
+
+/// Accounts at providers.
+#[async_trait]
+pub trait Accounts: Send + Sync {
+    async fn create(&self, account: Account, change: Change) -> Result<Saved<Account>>;
+    async fn get(&self, id: &str) -> Result<Option<Account>>;
+    /// By id.
+    async fn list(&self, page: Page) -> Result<Paged<Account>>;
+    /// All of one provider, by id.
+    async fn by_provider(&self, provider: &str) -> Result<Vec<Account>>;
+    /// Replaces everything but id, provider, origin and when it was made.
+    async fn update(
+        &self,
+        account: Account,
+        only: Option<Version>,
+        change: Change,
+    ) -> Result<Saved<Account>>;
+    /// Changes how it stands and nothing else. One that stands so already keeps its version.
+    async fn set_state(
+        &self,
+        id: &str,
+        state: AccountState,
+        only: Option<Version>,
+        change: Change,
+    ) -> Result<Saved<Account>>;
+    async fn delete(&self, id: &str, only: Option<Version>, change: Change) -> Result<Saved<()>>;
+}
+
+/// Providers and models that are kept, over or beside the built-in ones.
+#[async_trait]
+pub trait CatalogRows: Send + Sync {
+    /// All, providers first, each kind by parent and id.
+    async fn all(&self) -> Result<Vec<CatalogRow>>;
+    async fn get(&self, key: &CatalogKey) -> Result<Option<CatalogRow>>;
+    async fn create(&self, row: CatalogRow, change: Change) -> Result<Saved<CatalogRow>>;
+    async fn update(
+        &self,
+        row: CatalogRow,
+        only: Option<Version>,
+        change: Change,
+    ) -> Result<Saved<CatalogRow>>;
+    /// Makes or replaces all of them, or none.
+    async fn put(&self, rows: Vec<CatalogRow>, change: Change) -> Result<Saved<Vec<CatalogRow>>>;
+    async fn delete(
+        &self,
+        key: &CatalogKey,
+        only: Option<Version>,
+        change: Change,
+    ) -> Result<Saved<()>>;
+    /// Deletes a provider together with its models and accounts.
+    async fn delete_provider(
+        &self,
+        id: &str,
+        only: Option<Version>,
+        change: Change,
+    ) -> Result<Saved<Removed>>;
+}
+
+/// Who serves a task.
+#[async_trait]
+pub trait Routes: Send + Sync {
+    async fn create(&self, route: Route, change: Change) -> Result<Saved<Route>>;
+    async fn get(&self, id: &str) -> Result<Option<Route>>;
+    /// By id.
+    async fn list(&self, page: Page) -> Result<Paged<Route>>;
+    async fn update(
+        &self,
+        route: Route,
+        only: Option<Version>,
+        change: Change,
+    ) -> Result<Saved<Route>>;
+    /// Makes it or replaces it: how a task is assigned.
+    async fn put(&self, route: Route, change: Change) -> Result<Saved<Route>>;
+    async fn delete(&self, id: &str, only: Option<Version>, change: Change) -> Result<Saved<()>>;
+}
+
+/// Who changed what. Events are only ever added.
+#[async_trait]
+pub trait Audit: Send + Sync {
+    /// Keeps an event that no change carries: a call that was refused.
+    async fn append(&self, event: AuditEvent) -> Result<()>;
+    /// In the order in which they were kept, newest first unless the filter says otherwise.
+    async fn list(
+        &self,
+        filter: AuditFilter,
+        after: Option<AuditCursor>,
+        limit: u32,
+    ) -> Result<Paged<AuditRow, AuditCursor>>;
+}
+
+/// Request ids that were used, so that a repeated call has one effect. They are kept by the
+/// change that they belong to ([`Change::repeatable`]).
+#[async_trait]
+pub trait Requests: Send + Sync {
+    /// What the request made, if it was kept and is still valid at `now`. The same id with another
+    /// payload is [`Error::RequestIdReused`].
+    async fn find(
+        &self,
+        key: &RequestKey,
+        payload_hash: [u8; 32],
+        now: SystemTime,
+    ) -> Result<Option<String>>;
+    /// Forgets at most `limit` of those that ended at `now` or before. Tells how many.
+    async fn forget_ended(&self, now: SystemTime, limit: u32) -> Result<u64>;
+}
+
+/// What a process needs in order to know what exists, and to hear when that changes.
+#[async_trait]
+pub trait Registry: Send + Sync {
+    /// One higher after every change of an account, a catalog row, a route or a key.
+    async fn version(&self) -> Result<Version>;
+    /// All rows as they stood together at one version.
+    async fn rows(&self) -> Result<RegistryRows>;
+    /// The version that this process knows, and a wake-up at each later one. It may skip some.
+    fn changes(&self) -> watch::Receiver<Version>;
+}
