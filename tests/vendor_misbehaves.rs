@@ -79,7 +79,7 @@ async fn a_rejected_key_is_reported_and_shown_nowhere() {
             let failure = failure_of(&street.house, model).await;
             assert_eq!(failure.is(), CREDENTIALS, "{model} {status}");
             assert_eq!(failure.fact("provider"), provider);
-            assert_eq!(failure.fact("upstreamStatus"), status.to_string());
+            assert_eq!(failure.fact("httpStatus"), status.to_string());
             assert!(!failure.failed.retryable);
             assert_eq!(failure.wait(), None);
             assert!(failure.message.contains("***"), "{}", failure.message);
@@ -150,7 +150,7 @@ async fn a_vendor_in_trouble_can_be_asked_again_later() {
                 assert!(failure.failed.retryable, "{status} {body:?} at {model}");
                 // For an expired deadline it is the caller's choice.
                 assert_eq!(failure.wait().is_some(), is == UNAVAILABLE, "{status} at {model}");
-                assert_eq!(failure.fact("upstreamStatus"), status.to_string());
+                assert_eq!(failure.fact("httpStatus"), status.to_string());
             }
         }
     }

@@ -6,7 +6,10 @@
 use mediary_domain::{Error, Kind, Retry};
 use prost::Message as _;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetail, ErrorDetails, FieldViolation, QuotaViolation, StatusExt as _};
+use tonic_types::{
+    ErrorDetail, ErrorDetails, FieldViolation, PreconditionViolation, QuotaViolation,
+    StatusExt as _,
+};
 
 /// The `ErrorInfo.domain` of every failure.
 pub const DOMAIN: &str = "mediary.dev";
@@ -41,6 +44,8 @@ pub fn code_and_reason(kind: Kind) -> (Code, &'static str) {
         Kind::UpstreamRejected => (Code::InvalidArgument, "UPSTREAM_REJECTED_REQUEST"),
         Kind::OriginNotAllowed => (Code::PermissionDenied, "ORIGIN_NOT_ALLOWED"),
         Kind::NotFound => (Code::NotFound, "RESOURCE_NOT_FOUND"),
+        Kind::ResourceExists => (Code::AlreadyExists, "RESOURCE_EXISTS"),
+        Kind::EtagMismatch => (Code::Aborted, "ETAG_MISMATCH"),
         Kind::FeatureDisabled => (Code::FailedPrecondition, "FEATURE_DISABLED"),
         Kind::NoUsableAccount => (Code::FailedPrecondition, "NO_USABLE_ACCOUNT"),
         Kind::CredentialsRejected => (Code::FailedPrecondition, "CREDENTIALS_REJECTED"),
@@ -53,6 +58,9 @@ pub fn code_and_reason(kind: Kind) -> (Code, &'static str) {
         Kind::UpstreamUnavailable => (Code::Unavailable, "UPSTREAM_UNAVAILABLE"),
         Kind::UpstreamTruncated => (Code::Unavailable, "UPSTREAM_TRUNCATED"),
         Kind::ShuttingDown => (Code::Unavailable, "SHUTTING_DOWN"),
+        Kind::StoreUnavailable => (Code::Unavailable, "STORE_UNAVAILABLE"),
+        Kind::StorageFull => (Code::ResourceExhausted, "STORAGE_FULL"),
+        Kind::StoredDataCorrupt => (Code::DataLoss, "STORED_DATA_CORRUPT"),
         Kind::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
         Kind::UpstreamTimeout => (Code::DeadlineExceeded, "UPSTREAM_TIMEOUT"),
         Kind::Cancelled => (Code::Cancelled, "CANCELLED_BY_CLIENT"),
@@ -93,11 +101,18 @@ pub fn status(error: &Error) -> Status {
         let name = cut(&resource.name, NAME_LIMIT);
         details.set_resource_info(resource.kind, name, "", cut(error.message(), MESSAGE_LIMIT));
     }
-    if code == Code::ResourceExhausted {
-        let subject =
-            error.facts().get("provider").map_or_else(String::new, |id| format!("providers/{id}"));
-        let what = cut(error.message(), MESSAGE_LIMIT);
-        details.set_quota_failure(vec![QuotaViolation::new(subject, what)]);
+    let subject =
+        error.facts().get("provider").map_or_else(String::new, |id| format!("providers/{id}"));
+    let what = cut(error.message(), MESSAGE_LIMIT);
+    match code {
+        Code::ResourceExhausted => {
+            details.set_quota_failure(vec![QuotaViolation::new(subject, what)]);
+        }
+        Code::FailedPrecondition => {
+            let violation = PreconditionViolation::new(reason, subject, what);
+            details.set_precondition_failure(vec![violation]);
+        }
+        _ => {}
     }
     let mut status = Status::with_error_details(code, message, details);
     if let Some(wait) = wait

@@ -33,6 +33,9 @@ const SEND_BUFFER: usize = 64 << 10;
 const LOCAL_RESETS: usize = 1_024;
 /// Streams that a peer may reset before we answered (CVE-2023-44487).
 const PENDING_RESETS: usize = 20;
+/// How an HTTP/2 connection begins (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const GREETING_PAUSE: Duration = Duration::from_millis(20);
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// How long a loop that cannot accept (no descriptors left) waits before it tries again.
@@ -109,8 +112,8 @@ impl Door {
             let (http, watcher, first_byte) = (self.http.clone(), watcher(), self.first_byte);
             connections.spawn(async move {
                 let _place = place;
-                // A peer that says nothing holds no connection.
-                if !matches!(timeout(first_byte, stream.peek(&mut [0])).await, Ok(Ok(1))) {
+                // A peer that says nothing, or only half of HTTP/2's first word, holds no connection.
+                if !matches!(timeout(first_byte, greeted(&stream)).await, Ok(true)) {
                     return;
                 }
                 let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
@@ -120,6 +123,19 @@ impl Door {
                     None => connection.await,
                 };
             });
+        }
+    }
+}
+
+/// Waits until it is clear which HTTP the peer speaks; from then on hyper's own limits hold.
+async fn greeted(stream: &TcpStream) -> bool {
+    let mut start = [0; PREFACE.len()];
+    loop {
+        match stream.peek(&mut start).await {
+            Ok(0) | Err(_) => return false,
+            Ok(n) if n == PREFACE.len() || !PREFACE.starts_with(&start[..n]) => return true,
+            // What was peeked at stays: only time brings more.
+            Ok(_) => sleep(GREETING_PAUSE).await,
         }
     }
 }

@@ -189,18 +189,20 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 }
 
 fn next_steps(address: &str) -> String {
+    // As it was called, so that the lines can be copied.
+    let mediary = std::env::args().next().unwrap_or_else(|| "mediary".to_owned());
     format!(
         "
 Mediary is ready. No key is needed: the sandbox answers. Try, in another terminal:
 
-  mediary chat \"say hello\"             # stream an answer on the command line
-  mediary models                       # what could answer
-  mediary doctor                       # which provider needs which key
-
-  buf curl --protocol grpc --http2-prior-knowledge \\
-    -d '{{\"target\":{{\"model\":\"sandbox-text\"}},\"messages\":[{{\"role\":\"MESSAGE_ROLE_USER\",\
-         \"parts\":[{{\"text\":\"say hello\"}}]}}]}}' \\
-    http://{address}/mediary.v1.TextService/StreamText
+  # stream an answer on the command line
+  {mediary} chat \"say hello\"
+  # what could answer
+  {mediary} models
+  # which provider needs which key
+  {mediary} doctor
+  # the contract by hand, with grpcurl or buf
+  grpcurl -plaintext {address} list
 
 A real model: set OPENAI_API_KEY, ANTHROPIC_API_KEY or another key, and start again.
 "

@@ -54,7 +54,9 @@ impl Problem {
         out.aside(Tone::Bad, "error: ");
         out.note(Tone::Plain, &self.message());
         if let Self::Call(Error::BadRequest { violations, .. }) = self {
-            for one in violations {
+            // The message names as many as have room in it.
+            let told = self.message();
+            for one in violations.iter().filter(|one| !told.contains(&one.description)) {
                 out.note(Tone::Plain, &format!("  {}: {}", one.field, one.description));
             }
         }

@@ -24,6 +24,8 @@ pub enum Kind {
     ContextTooLong,
     MessageTooLarge,
     NotFound,
+    ResourceExists,
+    EtagMismatch,
     OriginNotAllowed,
     SourceUriForbidden,
     FeatureDisabled,
@@ -45,6 +47,9 @@ pub enum Kind {
     MethodDisabled,
     TooManyStreams,
     ShuttingDown,
+    StoreUnavailable,
+    StorageFull,
+    StoredDataCorrupt,
     DeadlineExceeded,
     Cancelled,
     Bug,
@@ -199,6 +204,8 @@ impl Kind {
             | Self::ContextTooLong
             | Self::MessageTooLarge
             | Self::NotFound
+            | Self::ResourceExists
+            | Self::EtagMismatch
             | Self::OriginNotAllowed
             | Self::SourceUriForbidden
             | Self::FeatureDisabled
@@ -207,6 +214,8 @@ impl Kind {
             | Self::NoUsableAccount
             | Self::CapabilityUnsupported
             | Self::MethodDisabled
+            | Self::StorageFull
+            | Self::StoredDataCorrupt
             | Self::DeadlineExceeded
             | Self::Cancelled
             | Self::Bug => Retry::Never,
@@ -218,7 +227,8 @@ impl Kind {
             | Self::UpstreamTruncated
             | Self::UpstreamTimeout
             | Self::TooManyStreams
-            | Self::ShuttingDown => SOON,
+            | Self::ShuttingDown
+            | Self::StoreUnavailable => SOON,
         }
     }
 }

@@ -199,12 +199,4 @@ pub struct AccountSection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "http-uri"))]
     pub base_uri: Option<String>,
-    /// Share of the calls compared with other accounts of the same provider. Default: 1.
-    #[serde(default = "one")]
-    #[schemars(range(min = 1, max = 1000))]
-    pub weight: u32,
-}
-
-fn one() -> u32 {
-    1
 }

@@ -100,7 +100,7 @@ api_key = "env:NOT_THERE"
 [[accounts]]
 id = "second"
 provider = "openai"
-weight = "much"
+base_uri = 7
 "#,
     );
     let problems = desk.load().unwrap_err();
@@ -116,7 +116,7 @@ weight = "much"
         "accounts[0].base_uri: 13",
         "accounts[1].api_key: 18",
         "accounts[2].id: 21",
-        "accounts[2].weight: 23",
+        "accounts[2].base_uri: 23",
     ];
     assert_eq!(places(&problems), expected);
     assert!(problems.to_string().ends_with("12 problems in the configuration"));
@@ -272,7 +272,7 @@ fn a_key_never_comes_to_light() {
         "api_key =\n\"sk-live",
         "accounts = [{ api_key = \"sk-live\" }]",
         "key = \"sk-live\"",
-        "weight = { api_key = \"sk-live\" }",
+        "base_uri = { api_key = \"sk-live\" }",
         "base_uri = \"https://x, api_key = \"sk-live\"",
     ] {
         let report = Desk::with(&format!("{account}{wrong}\n")).report();

@@ -136,7 +136,7 @@ pub fn refused(
         error = error.retry_after(wait);
     }
     if let Some(status) = status {
-        error = error.fact("upstreamStatus", status.as_u16().to_string());
+        error = error.fact("httpStatus", status.as_u16().to_string());
     }
     for (key, word) in [
         ("upstreamMessage", said),

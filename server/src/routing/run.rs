@@ -214,7 +214,7 @@ impl Run {
     fn failed(&mut self, error: Error) -> Step {
         self.close_attempt(Some(error.clone()));
         self.now = State::Idle;
-        let status = error.facts().get("upstreamStatus").map_or("", String::as_str);
+        let status = error.facts().get("httpStatus").map_or("", String::as_str);
         warn!(
             generation = %self.generation,
             model = %self.outcome.model,

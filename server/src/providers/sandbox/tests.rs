@@ -295,7 +295,7 @@ async fn an_answer_is_cut_or_fails_after_as_many_tokens_as_asked() {
     let (events, failure) = events_of("sandbox-text", &with_options(late)).await;
     let failure = failure.unwrap();
     assert_eq!((texts(&events), failure.kind()), (3, Kind::UpstreamUnavailable));
-    assert!(!failure.facts().contains_key("upstreamStatus"));
+    assert!(!failure.facts().contains_key("httpStatus"));
 
     let beyond = with_options(r#"{"text": "only this", "cut_after": 99}"#);
     let (events, failure) = events_of("sandbox-text", &beyond).await;
@@ -310,7 +310,7 @@ async fn a_failure_looks_like_any_vendors() {
     assert!(events.is_empty());
     assert_eq!(failure.kind(), Kind::UpstreamRateLimited);
     assert_eq!(failure.retry(), Retry::Later(Duration::from_millis(2500)));
-    assert_eq!(failure.facts()["upstreamStatus"], "429");
+    assert_eq!(failure.facts()["httpStatus"], "429");
     assert_eq!(failure.facts()["upstreamKind"], "rate_limited");
 }
 

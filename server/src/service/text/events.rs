@@ -173,7 +173,7 @@ pub fn attempts(outcome: &Outcome) -> Vec<AttemptSummary> {
         http_status: one
             .failure
             .as_ref()
-            .and_then(|failure| failure.facts().get("upstreamStatus")?.parse().ok()),
+            .and_then(|failure| failure.facts().get("httpStatus")?.parse().ok()),
         status: one.failure.as_ref().map(error::rpc_status),
         usage: one.usage.as_ref().map(usage),
         cost_pico_usd: one.cost.0,

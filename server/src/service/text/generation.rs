@@ -224,7 +224,7 @@ impl Generation {
             return Heard::Trimmed;
         }
         let behind = usize::try_from(after + 1 - log.first).unwrap_or(usize::MAX);
-        let events: Vec<_> = log.events.iter().skip(behind).cloned().collect();
+        let events: Vec<_> = log.events.range(behind.min(log.events.len())..).cloned().collect();
         match (events.is_empty(), &log.end) {
             (false, _) => Heard::Events(events),
             (true, Some(_)) => Heard::Over(log.failure.clone()),

@@ -26,7 +26,7 @@ impl From<Error> for Fault {
 impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
-        Self(match error {
+        let error = match error {
             E::Database(inner) => {
                 let code = inner.code().and_then(|code| code.parse::<u32>().ok());
                 of_code(code.unwrap_or(0), inner.message())
@@ -38,7 +38,13 @@ impl From<sqlx::Error> for Fault {
             E::PoolTimedOut => Error::Unavailable("all readers are busy".into()),
             E::Io(inner) => Error::Unavailable(inner.to_string()),
             other => Error::Bug(other.to_string()),
-        })
+        };
+        // Callers are not told what is inside the machine, so this is where it is said.
+        if matches!(error, Error::Corrupt(_) | Error::Full | Error::Bug(_) | Error::Unavailable(_))
+        {
+            tracing::error!(%error, "the store failed");
+        }
+        Self(error)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The exam that every backend passes.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use mediary_store::Shared;

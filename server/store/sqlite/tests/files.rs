@@ -1,5 +1,7 @@
 //! The data directory: who may use it, what is in it, what becomes of it when things go wrong.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::{fs, path::Path, time::Duration};

@@ -1,5 +1,7 @@
 //! A process that is killed while it writes or migrates loses nothing that it acknowledged, and
-//! leaves nothing half done. What it was told with is printed: `MEDIARY_STORE_SEED` repeats it.
+//! leaves nothing half done. The seed of its chance is printed: `MEDIARY_STORE_SEED` uses it again.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -7,12 +9,19 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use mediary_store::{Saved, Store as _};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
-use support::{Helper, account, change, open, say, task, whole};
+use support::{Helper, Since, account, change, open, say, task, whole};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 const KILLS: u32 = 50;
 const CALLERS: u32 = 16;
+
+/// When the kill of a round comes: in every fourth round while the helper starts, else while it
+/// works.
+fn moment(round: u32, chance: &mut StdRng) -> (Since, Duration) {
+    let since = if round.is_multiple_of(4) { Since::ItsStart } else { Since::ItsFirstWord };
+    (since, Duration::from_millis(chance.random_range(0..200)))
+}
 
 /// A new seed for each run, so that every run looks elsewhere.
 #[expect(clippy::disallowed_methods, reason = "chance is what this test is about")]
@@ -61,9 +70,9 @@ async fn fifty_kills_while_writing_lose_nothing_that_was_acknowledged() {
     let mut chance = chance("kills while writing");
     let (mut acknowledged, mut while_opening) = (Vec::new(), 0);
     for round in 0..KILLS {
-        let wait = Duration::from_millis(chance.random_range(0..250));
+        let (since, wait) = moment(round, &mut chance);
         let task = format!("{}#{round}", directory.path().display());
-        let heard = Helper::start("writes_until_killed", &task).killed_after(wait, "kept ");
+        let heard = Helper::start("writes_until_killed", &task).killed(since, wait, "kept ");
         while_opening += u32::from(heard.is_empty());
         acknowledged.extend(heard);
         // Every other time the next helper finds the file as the kill left it.
@@ -79,7 +88,6 @@ async fn fifty_kills_while_writing_lose_nothing_that_was_acknowledged() {
     open(directory.path()).await.close().await;
     let kept = whole(directory.path()).await;
     assert!(acknowledged.iter().all(|id| kept.binary_search(id).is_ok()));
-    assert!(while_opening < KILLS / 2, "most kills must hit a writer: {while_opening} did not");
     say(&format!(
         "{KILLS} kills, {while_opening} of them before the first row: {} rows acknowledged, all \
          of {} kept rows whole",
@@ -96,9 +104,9 @@ async fn fifty_kills_while_migrating_leave_a_store_that_opens() {
     for round in 0..KILLS {
         let place = directory.path().join(round.to_string());
         std::fs::create_dir(&place).expect("a directory");
-        let wait = Duration::from_millis(chance.random_range(0..200));
+        let (since, wait) = moment(round, &mut chance);
         let task = place.display().to_string();
-        drop(Helper::start("migrates_until_killed", &task).killed_after(wait, "made "));
+        drop(Helper::start("migrates_until_killed", &task).killed(since, wait, "made "));
         for entry in std::fs::read_dir(&place).expect("a list") {
             let store_directory = entry.expect("an entry").path();
             let store = open(&store_directory).await;
@@ -109,6 +117,5 @@ async fn fifty_kills_while_migrating_leave_a_store_that_opens() {
             stores += 1;
         }
     }
-    assert!(stores >= KILLS / 2, "most kills must hit a store: {stores} were begun");
     say(&format!("{KILLS} kills, {stores} stores, all of them open and whole"));
 }

@@ -1,5 +1,7 @@
 //! How fast it writes, printed; and that reading waits for no writer.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::{

@@ -6,6 +6,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
+    sync::mpsc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -127,29 +128,38 @@ impl Helper {
     /// Waits until it says this word.
     pub fn wait_for(&mut self, word: &str) {
         let said = self.said.as_mut().expect("an output");
-        let mut line = String::new();
-        while said.read_line(&mut line).expect("a line") > 0 {
-            if line.trim_end() == word {
-                return;
-            }
-            line.clear();
-        }
-        panic!("the helper never said {word}");
+        let found = said.lines().map_while(Result::ok).any(|line| line == word);
+        assert!(found, "the helper never said {word}");
     }
 
-    /// Ends it with SIGKILL after a while. The words that it said after `prefix`.
-    pub fn killed_after(mut self, wait: Duration, prefix: &str) -> Vec<String> {
+    /// Ends it with SIGKILL some time after `since`. The words that it said after `prefix`.
+    pub fn killed(mut self, since: Since, wait: Duration, prefix: &str) -> Vec<String> {
         let said = self.said.take().expect("an output");
         let prefix = prefix.to_owned();
+        let (first, heard_first) = mpsc::channel();
         let listening = std::thread::spawn(move || {
             let lines = said.lines().map_while(Result::ok);
-            lines.filter_map(|line| line.strip_prefix(&prefix).map(str::to_owned)).collect()
+            let words = lines.filter_map(|line| line.strip_prefix(&prefix).map(str::to_owned));
+            let words = words.inspect(|_| {
+                let _ = first.send(());
+            });
+            words.collect()
         });
+        if since == Since::ItsFirstWord {
+            heard_first.recv().expect("a word");
+        }
         std::thread::sleep(wait);
         self.process.kill().expect("killed");
         self.process.wait().expect("gone");
         listening.join().expect("heard")
     }
+}
+
+/// What a helper's last moments are counted from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    ItsStart,
+    ItsFirstWord,
 }
 
 impl Drop for Helper {
