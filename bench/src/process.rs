@@ -101,6 +101,7 @@ impl Watched {
             let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
             ticks += fields
                 .split_ascii_whitespace()
+                // house: what is skipped are items of an iterator.
                 .skip(11)
                 .take(2)
                 .filter_map(|one| one.parse::<u32>().ok())
@@ -128,6 +129,7 @@ fn listening_sockets(port: u16) -> Vec<String> {
     let suffix = format!(":{port:04X}");
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
     let mut found = Vec::new();
+    // house: what is skipped are items of an iterator.
     for line in tables.iter().flatten().flat_map(|table| table.lines().skip(1)) {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         if let [_, local, _, LISTENING, _, _, _, _, _, inode, ..] = fields.as_slice()

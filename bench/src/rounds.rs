@@ -69,11 +69,11 @@ impl Plan {
     }
 
     fn alone(&self) -> Phase {
-        self.phase(Kind::Whole, "one", (1, 1), 600)
+        self.phase(Kind::Whole, "one", (1, 1), 1_200)
     }
 
     fn first_token(&self) -> Phase {
-        self.phase(Kind::Stream, "one", (1, 1), 600)
+        self.phase(Kind::Stream, "one", (1, 1), 1_000)
     }
 
     fn unary(&self) -> Phase {
@@ -108,13 +108,16 @@ pub async fn run(plan: &Plan, bench: &Bench, gateway: Option<Target>) -> Result<
     let idle = (yardstick.watched.rss_kib()?, subject.watched.rss_kib()?);
     for round in 0..plan.rounds {
         eprint!("\rround {} of {}", round + 1, plan.rounds);
-        answers(plan, Who::Direct, &direct, &mut outcome).await?;
         let mut turns = [(Who::Yardstick, &yardstick), (Who::Subject, &subject)];
         if round % 2 == 1 {
             turns.reverse();
         }
+        // Side by side, because their differences are what counts.
+        answers(plan, Who::Direct, &direct, &mut outcome).await?;
         for (who, target) in turns {
             answers(plan, who, &target.caller, &mut outcome).await?;
+        }
+        for (who, target) in turns {
             load(plan, who, target, &mut outcome).await?;
         }
     }

@@ -39,6 +39,7 @@ const USAGE: &str = "usage: mediary-bench-yardstick ADDRESS:PORT VENDOR_BASE_URI
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    // house: what is skipped are items of an iterator.
     let mut arguments = std::env::args().skip(1);
     let (Some(address), Some(base)) = (arguments.next(), arguments.next()) else {
         return Err(USAGE.into());
