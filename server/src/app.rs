@@ -10,18 +10,21 @@ use mediary_proto::{
         text_service_server::TextServiceServer,
     },
 };
+use mediary_store::Shared;
+use mediary_store_sqlite::{Settings, SqliteStore};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 use tracing::info;
 
 use crate::{
+    access::{Access, Role, Terms},
     clock::Clock,
-    config::{Config, Environment, Loaded},
+    config::{AnonymousRole, Config, Environment, Loaded},
     http::{self, Readiness},
     listener::{self, Signals},
     providers::{self, Setup},
-    registry::{self, Registry, Rows, Snapshot},
+    registry::{self, Keeper, Registry, Rows, Snapshot},
     service::{
         self,
         layers::{self, Gate},
@@ -44,6 +47,9 @@ pub struct App {
     readiness: Readiness,
     health: HealthReporter,
     stalls: Stalls,
+    store: Shared,
+    access: Access,
+    keeper: Arc<Keeper>,
 }
 
 impl App {
@@ -55,6 +61,11 @@ impl App {
         let transport =
             Http::new(clock.clone(), config.outbound.connect_timeout.get()).map_err(text)?;
         let registry = Registry::new(snapshot(&config, &environment, transport, &clock)?);
+        let access = Access::new(clock.clone(), terms(&config));
+        let store = open_store(&config).await?;
+        let keeper = Arc::new(Keeper::new(store.clone(), access.clone()));
+        keeper.refresh().await.map_err(text)?;
+        needs_a_key(&config, &access)?;
 
         let served = service::served();
         let stalls = Stalls::new(clock.clone());
@@ -77,7 +88,18 @@ impl App {
         let router = layers::front(grpc, http::routes(readiness.clone()));
 
         let listener = listener::bind(config.listen.address).await?;
-        Ok(Self { listener, router, config, signals, readiness, health, stalls })
+        Ok(Self {
+            listener,
+            router,
+            config,
+            signals,
+            readiness,
+            health,
+            stalls,
+            store,
+            access,
+            keeper,
+        })
     }
 
     /// Whether it could be built: reads the catalog, binds nothing.
@@ -98,7 +120,8 @@ impl App {
 
     /// Answers until it is told to stop, and returns once every connection has ended.
     pub async fn run(self) {
-        let Self { listener, router, config, signals, readiness, health, stalls } = self;
+        let Self { listener, router, config, signals, readiness, health, .. } = self;
+        let Self { stalls, store, access, keeper, .. } = self;
         readiness.set(true);
         set_health(&health, true).await;
         let draining = async {
@@ -111,8 +134,52 @@ impl App {
         tokio::select! {
             _ = async { tokio::join!(draining, serving) } => {}
             () = stalls.sweep() => {}
+            () = keeper.follow() => {}
+            () = access.note_use(store.api_keys()) => {}
         }
+        access.note_use_now(store.api_keys()).await;
+        store.close().await;
     }
+}
+
+async fn open_store(config: &Config) -> Result<Shared, String> {
+    let directory = &config.store.directory;
+    let store = SqliteStore::open(Settings::new(directory)).await;
+    let store =
+        store.map_err(|error| format!("store.directory {}: {error}", directory.display()))?;
+    Ok(Arc::new(store))
+}
+
+fn terms(config: &Config) -> Terms {
+    let is_loopback = config.listen.address.ip().to_canonical().is_loopback();
+    let anonymous = match config.auth.anonymous_role {
+        AnonymousRole::Auto if is_loopback => Some(Role::Admin),
+        AnonymousRole::Auto if config.listen.allow_insecure_public => Some(Role::User),
+        AnonymousRole::Auto | AnonymousRole::None => None,
+        AnonymousRole::Viewer => Some(Role::Viewer),
+        AnonymousRole::User => Some(Role::User),
+        AnonymousRole::Operator => Some(Role::Operator),
+        AnonymousRole::Admin => Some(Role::Admin),
+    };
+    Terms {
+        anonymous,
+        anonymous_owner: if is_loopback { "loopback" } else { "anonymous" },
+        admin_key: config.auth.admin_key.clone(),
+        max_streams_per_key: config.auth.max_streams_per_key,
+    }
+}
+
+/// Other machines reach the server: somebody must be able to call it, and not just anybody.
+fn needs_a_key(config: &Config, access: &Access) -> Result<(), String> {
+    let is_loopback = config.listen.address.ip().to_canonical().is_loopback();
+    if is_loopback || config.listen.allow_insecure_public || access.has_admin_key() {
+        return Ok(());
+    }
+    let address = config.listen.address;
+    Err(format!(
+        "other machines can reach {address}, and there is no key with the role admin: set \
+         auth.admin_key, or make one while listening on 127.0.0.1 with `mediary keys create`"
+    ))
 }
 
 fn snapshot(

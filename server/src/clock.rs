@@ -10,6 +10,9 @@ use std::{
 use rand::Rng as _;
 use uuid::Uuid;
 
+/// Crockford's base32 in lower case: no letter that looks like a digit.
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
 /// Where time, ids and chance come from.
 pub trait Source: Send + Sync {
     fn now(&self) -> Instant;
@@ -57,10 +60,16 @@ impl Clock {
         key
     }
 
+    /// Characters of lower-case base32 that nobody can guess, 5 bits each.
+    pub fn random_text(&self, characters: usize) -> String {
+        let mut bytes = vec![0; characters];
+        self.0.fill(&mut bytes);
+        bytes.into_iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect()
+    }
+
     /// A resource id of the contract: the letter of its kind and 25 characters of lower-case
     /// base32, sortable by creation and unguessable.
     pub fn resource_id(&self, letter: char) -> String {
-        const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
         let mut bits = self.0.id().as_u128();
         let mut id = [0_u8; 25];
         for slot in id.iter_mut().rev() {

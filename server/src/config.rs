@@ -30,8 +30,8 @@ pub use problem::{Problem, Problems};
 pub use schema::schema_json;
 pub use secret::Secret;
 pub use sections::{
-    AccountSection, CatalogSection, Config, ListenSection, LogFormat, LogSection, OutboundSection,
-    ServerSection, StreamSection,
+    AccountSection, AnonymousRole, AuthSection, CatalogSection, Config, ListenSection, LogFormat,
+    LogSection, OutboundSection, ServerSection, StoreSection, StreamSection, VaultSection,
 };
 pub use values::HumanDuration;
 
@@ -85,11 +85,16 @@ pub fn load(source: Source) -> Result<Loaded, Problems> {
     let checked = checks::run(&mut draft, &source.environment);
     let origins = origin::settings(&draft);
     let mut config: Config = draft.finish()?;
-    for (account, key) in config.accounts.iter_mut().zip(checked.keys) {
+    for (account, key) in config.accounts.iter_mut().zip(checked.account_keys) {
         account.api_key = key;
     }
-    if let Some(directory) = checked.catalog_directory {
-        config.catalog.directory = Some(directory);
+    config.catalog.directory = checked.catalog_directory;
+    if let Some(directory) = checked.store_directory {
+        config.store.directory = directory;
     }
+    config.vault.readable_directory = checked.readable_directory;
+    config.auth.admin_key = checked.admin_key;
+    config.vault.key = checked.vault_key;
+    config.vault.former_key = checked.former_vault_key;
     Ok(Loaded { config, environment: source.environment, warnings: checked.warnings, origins })
 }

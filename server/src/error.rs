@@ -42,9 +42,15 @@ pub fn code_and_reason(kind: Kind) -> (Code, &'static str) {
         Kind::ContextTooLong => (Code::InvalidArgument, "CONTEXT_TOO_LONG"),
         Kind::SourceUriForbidden => (Code::InvalidArgument, "SOURCE_URI_FORBIDDEN"),
         Kind::UpstreamRejected => (Code::InvalidArgument, "UPSTREAM_REJECTED_REQUEST"),
+        Kind::KeyMissing => (Code::Unauthenticated, "KEY_MISSING"),
+        Kind::KeyInvalid => (Code::Unauthenticated, "KEY_INVALID"),
+        Kind::KeyExpired => (Code::Unauthenticated, "KEY_EXPIRED"),
+        Kind::RoleInsufficient => (Code::PermissionDenied, "ROLE_INSUFFICIENT"),
+        Kind::ModelNotAllowed => (Code::PermissionDenied, "MODEL_NOT_ALLOWED"),
         Kind::OriginNotAllowed => (Code::PermissionDenied, "ORIGIN_NOT_ALLOWED"),
         Kind::NotFound => (Code::NotFound, "RESOURCE_NOT_FOUND"),
         Kind::ResourceExists => (Code::AlreadyExists, "RESOURCE_EXISTS"),
+        Kind::ResourceInUse => (Code::FailedPrecondition, "RESOURCE_IN_USE"),
         Kind::EtagMismatch => (Code::Aborted, "ETAG_MISMATCH"),
         Kind::FeatureDisabled => (Code::FailedPrecondition, "FEATURE_DISABLED"),
         Kind::NoUsableAccount => (Code::FailedPrecondition, "NO_USABLE_ACCOUNT"),
@@ -54,6 +60,7 @@ pub fn code_and_reason(kind: Kind) -> (Code, &'static str) {
             (Code::ResourceExhausted, "UPSTREAM_RATE_LIMITED")
         }
         Kind::MessageTooLarge => (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"),
+        Kind::RateLimited => (Code::ResourceExhausted, "RATE_LIMITED"),
         Kind::TooManyStreams => (Code::ResourceExhausted, "TOO_MANY_STREAMS"),
         Kind::UpstreamUnavailable => (Code::Unavailable, "UPSTREAM_UNAVAILABLE"),
         Kind::UpstreamTruncated => (Code::Unavailable, "UPSTREAM_TRUNCATED"),

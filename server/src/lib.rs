@@ -4,6 +4,7 @@
 //! (`registry`), leaves by a provider (`provider`, `providers`, `dialect`, `transport`), and what
 //! comes back walks the same way up. `app` assembles the rooms; docs/architecture.md is the plan.
 
+mod access;
 pub mod app;
 pub mod clock;
 pub mod config;

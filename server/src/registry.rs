@@ -7,6 +7,7 @@
 
 mod account;
 mod find;
+mod keeper;
 mod load;
 mod model;
 mod provider;
@@ -17,6 +18,7 @@ use arc_swap::ArcSwap;
 
 pub use self::{
     account::Account,
+    keeper::Keeper,
     load::{Rows, load},
     model::{DatedPrice, Lifecycle, ModelRow},
     provider::{AuthScheme, ProviderKind, ProviderRow},

@@ -25,7 +25,13 @@ pub enum Kind {
     MessageTooLarge,
     NotFound,
     ResourceExists,
+    ResourceInUse,
     EtagMismatch,
+    KeyMissing,
+    KeyInvalid,
+    KeyExpired,
+    RoleInsufficient,
+    ModelNotAllowed,
     OriginNotAllowed,
     SourceUriForbidden,
     FeatureDisabled,
@@ -45,6 +51,7 @@ pub enum Kind {
     // ours
     CapabilityUnsupported,
     MethodDisabled,
+    RateLimited,
     TooManyStreams,
     ShuttingDown,
     StoreUnavailable,
@@ -205,7 +212,13 @@ impl Kind {
             | Self::MessageTooLarge
             | Self::NotFound
             | Self::ResourceExists
+            | Self::ResourceInUse
             | Self::EtagMismatch
+            | Self::KeyMissing
+            | Self::KeyInvalid
+            | Self::KeyExpired
+            | Self::RoleInsufficient
+            | Self::ModelNotAllowed
             | Self::OriginNotAllowed
             | Self::SourceUriForbidden
             | Self::FeatureDisabled
@@ -226,6 +239,7 @@ impl Kind {
             | Self::UpstreamUnavailable
             | Self::UpstreamTruncated
             | Self::UpstreamTimeout
+            | Self::RateLimited
             | Self::TooManyStreams
             | Self::ShuttingDown
             | Self::StoreUnavailable => SOON,

@@ -19,12 +19,22 @@ use super::{
     secret::{self, Secret},
 };
 
+const ADMIN_KEY: &str = "/auth/admin_key";
+const VAULT_KEYS: [&str; 2] = ["/vault/key", "/vault/former_key"];
+/// 128 random bits in base64, and no word that people think of.
+const SHORTEST_ADMIN_KEY: usize = 24;
+
 /// What the checks found out on their way.
 pub(super) struct Checked {
     /// The keys of the accounts, in their order.
-    pub(super) keys: Vec<Option<Secret>>,
-    /// With a relative path made to start at the right folder.
+    pub(super) account_keys: Vec<Option<Secret>>,
+    pub(super) admin_key: Option<Secret>,
+    pub(super) vault_key: Option<Secret>,
+    pub(super) former_vault_key: Option<Secret>,
+    /// These three with a relative path made to start at the right folder.
     pub(super) catalog_directory: Option<PathBuf>,
+    pub(super) store_directory: Option<PathBuf>,
+    pub(super) readable_directory: Option<PathBuf>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -32,11 +42,34 @@ pub(super) struct Checked {
 pub(super) fn run(draft: &mut Draft, environment: &Environment) -> Checked {
     public_address(draft);
     unique_accounts(draft);
-    let catalog_directory = catalog_directory(draft);
     let mut warnings = Vec::new();
+    let mut key =
+        |draft: &mut Draft, pointer: &str| key(draft, pointer, environment, &mut warnings);
     let accounts = 0..draft.accounts().len();
-    let keys = accounts.map(|index| key(draft, index, environment, &mut warnings)).collect();
-    Checked { keys, catalog_directory, warnings }
+    let account_keys = accounts.map(|n| key(draft, &format!("/accounts/{n}/api_key"))).collect();
+    let admin_key = key(draft, ADMIN_KEY);
+    let [vault_key, former_vault_key] = VAULT_KEYS.map(|pointer| key(draft, pointer));
+    if admin_key.as_ref().is_some_and(|key| key.expose().len() < SHORTEST_ADMIN_KEY) {
+        let message = format!("must have at least {SHORTEST_ADMIN_KEY} characters");
+        let help = "make one with `openssl rand -base64 32`".to_owned();
+        draft.report(ADMIN_KEY, Part::Value, message, Some(help));
+    }
+    for (pointer, key) in VAULT_KEYS.iter().zip([&vault_key, &former_vault_key]) {
+        if key.as_ref().is_some_and(|key| key.sealing_bytes().is_none()) {
+            let help = "make one with `openssl rand -base64 32`".to_owned();
+            draft.report(pointer, Part::Value, "must be 32 bytes in base64".to_owned(), Some(help));
+        }
+    }
+    Checked {
+        account_keys,
+        admin_key,
+        vault_key,
+        former_vault_key,
+        catalog_directory: directory(draft, "/catalog/directory"),
+        store_directory: path(draft, "/store/directory"),
+        readable_directory: directory(draft, "/vault/readable_directory"),
+        warnings,
+    }
 }
 
 fn public_address(draft: &mut Draft) {
@@ -68,39 +101,42 @@ fn unique_accounts(draft: &mut Draft) {
     }
 }
 
-fn catalog_directory(draft: &mut Draft) -> Option<PathBuf> {
-    const POINTER: &str = "/catalog/directory";
-    let path = draft.folder(POINTER).join(draft.text_at(POINTER)?);
+/// A folder that must be there.
+fn directory(draft: &mut Draft, pointer: &str) -> Option<PathBuf> {
+    let path = path(draft, pointer)?;
     if !path.is_dir() {
         let message = format!("{} is not a folder", path.display());
-        draft.report(POINTER, Part::Value, message, None);
+        draft.report(pointer, Part::Value, message, None);
     }
     Some(path)
 }
 
+fn path(draft: &Draft, pointer: &str) -> Option<PathBuf> {
+    Some(draft.folder(pointer).join(draft.text_at(pointer)?))
+}
+
 fn key(
     draft: &mut Draft,
-    index: usize,
+    pointer: &str,
     environment: &Environment,
     warnings: &mut Vec<String>,
 ) -> Option<Secret> {
-    let pointer = format!("/accounts/{index}/api_key");
-    let text = draft.text_at(&pointer).filter(|text| !text.is_empty())?;
-    let folder: &Path = &draft.folder(&pointer);
+    let text = draft.text_at(pointer).filter(|text| !text.is_empty())?;
+    let folder: &Path = &draft.folder(pointer);
     match secret::resolve(text, environment, folder) {
         Ok(resolved) => {
-            let origin = draft.origin(&pointer);
+            let origin = draft.origin(pointer);
             if resolved.in_clear && !matches!(origin, Origin::Environment { .. }) {
                 warnings.push(format!(
                     "{origin}: {} holds the key itself; with \"env:NAME\" or \"file:PATH\" it \
                      stays out of the configuration",
-                    dotted(&pointer)
+                    dotted(pointer)
                 ));
             }
             resolved.secret
         }
         Err(message) => {
-            draft.report(&pointer, Part::Value, message, None);
+            draft.report(pointer, Part::Value, message, None);
             None
         }
     }

@@ -6,6 +6,7 @@
 
 use std::{fmt, fs, path::Path};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -27,6 +28,12 @@ impl Secret {
     /// The key in clear: for the one place that needs it.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// The 32 bytes that a sealing key writes in base64.
+    pub fn sealing_bytes(&self) -> Option<Zeroizing<[u8; 32]>> {
+        let bytes = Zeroizing::new(BASE64.decode(self.expose()).ok()?);
+        <[u8; 32]>::try_from(bytes.as_slice()).ok().map(Zeroizing::new)
     }
 }
 

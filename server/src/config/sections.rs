@@ -29,6 +29,12 @@ pub struct Config {
     pub catalog: CatalogSection,
     /// How the server is seen from outside.
     pub server: ServerSection,
+    /// Who may call.
+    pub auth: AuthSection,
+    /// What is kept, and where.
+    pub store: StoreSection,
+    /// How keys of providers are kept.
+    pub vault: VaultSection,
     /// Accounts at providers, each with its own key. Further ones come from the variables that
     /// the provider rows name (such as OPENAI_API_KEY). Default: none.
     #[schemars(extend("default" = []))]
@@ -178,6 +184,82 @@ pub struct ServerSection {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "http-uri"))]
     pub public_base_uri: Option<String>,
+}
+
+/// Who may call.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthSection {
+    /// A key with the role admin, beside those that the store keeps: env:NAME, file:PATH, ${NAME}
+    /// or ${NAME:-default}, at least 24 characters. Default: unset.
+    #[serde(default)]
+    #[schemars(with = "Option<String>", length(min = 1), extend("writeOnly" = true))]
+    pub admin_key: Option<Secret>,
+    /// What callers without a key may do. auto: everything where only this machine reaches the
+    /// server, what the role user may where listen.allow_insecure_public says that a proxy does
+    /// keys, nothing elsewhere. none, viewer, user, operator or admin: that, wherever they call
+    /// from. Default: auto.
+    pub anonymous_role: AnonymousRole,
+    /// Streams that one key may have open at a time. Default: 100.
+    #[schemars(range(min = 1, max = 1000000))]
+    pub max_streams_per_key: u32,
+}
+
+impl Default for AuthSection {
+    fn default() -> Self {
+        Self { admin_key: None, anonymous_role: AnonymousRole::Auto, max_streams_per_key: 100 }
+    }
+}
+
+// Explained on the field: comments here would turn the schema's plain list into alternatives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AnonymousRole {
+    Auto,
+    None,
+    Viewer,
+    User,
+    Operator,
+    Admin,
+}
+
+/// What is kept, and where.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreSection {
+    /// Folder of the SQLite store; made if it is not there. A relative path starts at the folder
+    /// of the file that names it. Default: data, in the working directory.
+    pub directory: PathBuf,
+}
+
+impl Default for StoreSection {
+    fn default() -> Self {
+        Self { directory: PathBuf::from("data") }
+    }
+}
+
+/// How keys of providers are kept.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct VaultSection {
+    /// Seals the keys of accounts in the store: 32 random bytes in base64, as `openssl rand
+    /// -base64 32` prints them, given as env:NAME, file:PATH, ${NAME} or ${NAME:-default}. Default:
+    /// unset, the store keeps references to keys and no keys.
+    #[serde(default)]
+    #[schemars(with = "Option<String>", length(min = 1), extend("writeOnly" = true))]
+    pub key: Option<Secret>,
+    /// The key before this one: opens what it has sealed, and seals nothing any more. Default:
+    /// unset.
+    #[serde(default)]
+    #[schemars(with = "Option<String>", length(min = 1), extend("writeOnly" = true))]
+    pub former_key: Option<Secret>,
+    /// Environment variables that an account may name as env:NAME, beside those that provider rows
+    /// name; a * at the end stands for any rest. Default: none.
+    pub readable_variables: Vec<String>,
+    /// Folder below which an account may name a file as file:PATH. A relative path starts at the
+    /// folder of the file that names it. Default: unset, no file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readable_directory: Option<PathBuf>,
 }
 
 /// An account at a provider.

@@ -5,8 +5,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use mediary_proto::FILE_DESCRIPTOR_SET;
+use mediary_proto::{FILE_DESCRIPTOR_SET, options as wire};
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
+
+use crate::access::Role;
 
 /// The policy of one RPC.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +18,10 @@ pub struct Method {
     pub streams: bool,
     pub default_deadline: Duration,
     pub max_deadline: Duration,
+    /// The lowest role that may call it.
+    pub role: Role,
+    /// Whether each call leaves an audit event.
+    pub audited: bool,
     /// Whether this build serves it.
     pub is_served: bool,
 }
@@ -59,12 +65,16 @@ fn policy(
     let options = method.options();
     let policy = options.get_extension(&extension);
     let policy = policy.as_message().ok_or_else(|| missing("policy"))?;
-    for field in ["required_role", "cost_class"] {
-        let number = policy.get_field_by_name(field).and_then(|value| value.as_enum_number());
-        if number.unwrap_or(0) == 0 {
-            return Err(missing(field));
-        }
-    }
+    let number = |field: &str| {
+        let value = policy.get_field_by_name(field);
+        value.and_then(|value| value.as_enum_number()).filter(|number| *number != 0)
+    };
+    number("cost_class").ok_or_else(|| missing("cost_class"))?;
+    let role = number("required_role")
+        .and_then(|number| wire::Role::try_from(number).ok())
+        .and_then(role)
+        .ok_or_else(|| missing("required_role"))?;
+    let audited = policy.get_field_by_name("audited").and_then(|value| value.as_bool());
     let duration = |field: &str| {
         policy
             .get_field_by_name(field)
@@ -78,8 +88,21 @@ fn policy(
         streams: method.is_server_streaming(),
         default_deadline: duration("default_deadline")?,
         max_deadline: duration("max_deadline")?,
+        role,
+        audited: audited.unwrap_or(false),
         full_name: name.to_owned(),
     })
+}
+
+/// A role of the contract; none for the one that is never valid.
+pub fn role(role: wire::Role) -> Option<Role> {
+    match role {
+        wire::Role::Unspecified => None,
+        wire::Role::Viewer => Some(Role::Viewer),
+        wire::Role::User => Some(Role::User),
+        wire::Role::Operator => Some(Role::Operator),
+        wire::Role::Admin => Some(Role::Admin),
+    }
 }
 
 fn seconds(message: &DynamicMessage) -> Option<Duration> {
@@ -100,6 +123,9 @@ mod tests {
         assert!(stream.is_served && stream.streams);
         assert_eq!(stream.default_deadline, Duration::from_secs(600));
         assert_eq!(stream.max_deadline, Duration::from_secs(1_800));
+        assert_eq!((stream.role, stream.audited), (Role::User, false));
+        let create = methods.get("/mediary.admin.v1.ApiKeyService/CreateApiKey").unwrap();
+        assert_eq!((create.role, create.audited), (Role::Admin, true));
         assert!(methods.0.values().all(|one| one.max_deadline >= one.default_deadline));
         assert!(Methods::read(&["mediary.v1.TextService.Sing"]).is_err());
     }
