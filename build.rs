@@ -23,6 +23,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler.include_source_info(false);
     std::fs::write(out.join("mediary.bin"), compiler.encode_file_descriptor_set())?;
 
+    // Names of messages, by which field masks find them in the descriptor set.
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
     tonic_prost_build::configure()
         .build_transport(false)
         .generate_default_stubs(true)
@@ -30,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // The same message is always the same bytes.
         .btree_map(".")
         .extern_path(".google.rpc", "::tonic_types::pb")
-        .compile_fds(whole)?;
+        .compile_fds_with_config(whole, config)?;
     Ok(())
 }
 

@@ -5,6 +5,9 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::Router;
 use mediary_proto::{
     FILE_DESCRIPTOR_SET,
+    admin::{
+        api_key_service_server::ApiKeyServiceServer, audit_service_server::AuditServiceServer,
+    },
     v1::{
         model_service_server::ModelServiceServer, server_service_server::ServerServiceServer,
         text_service_server::TextServiceServer,
@@ -27,6 +30,8 @@ use crate::{
     registry::{self, Keeper, Registry, Rows, Snapshot},
     service::{
         self,
+        api_key::ApiKeyApi,
+        audit::AuditApi,
         layers::{self, Gate},
         listing::PageTokens,
         methods::Methods,
@@ -79,7 +84,7 @@ impl App {
             stalls: stalls.clone(),
         };
         let (health, health_service) = tonic_health::server::health_reporter();
-        let services = services(&config, &registry, &clock, &signals)
+        let services = services(&config, &registry, &keeper, &store, &clock, &signals)
             .add_service(health_service)
             .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1().map_err(text)?)
             .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1alpha().map_err(text)?);
@@ -199,7 +204,14 @@ fn snapshot(
         .map_err(|problems| problems.join("\n"))
 }
 
-fn services(config: &Config, registry: &Registry, clock: &Clock, signals: &Signals) -> Routes {
+fn services(
+    config: &Config,
+    registry: &Registry,
+    keeper: &Arc<Keeper>,
+    store: &Shared,
+    clock: &Clock,
+    signals: &Signals,
+) -> Routes {
     let most = config.listen.max_message_bytes;
     let pages = Arc::new(PageTokens::new(&clock.random_key(), clock.clone()));
     let public = config.server.public_base_uri.as_deref();
@@ -211,12 +223,16 @@ fn services(config: &Config, registry: &Registry, clock: &Clock, signals: &Signa
         config.catalog.auto_includes_sandbox,
         signals.closing.clone(),
     );
+    let keys = ApiKeyApi::new(store.clone(), keeper.clone(), pages.clone(), clock.clone());
+    let audit = AuditApi::new(store.clone(), pages.clone());
     Routes::new(ServerServiceServer::new(server).max_decoding_message_size(most))
         .add_service(
-            ModelServiceServer::new(ModelApi::new(registry.clone(), pages))
+            ModelServiceServer::new(ModelApi::new(registry.clone(), pages.clone()))
                 .max_decoding_message_size(most),
         )
         .add_service(TextServiceServer::new(text).max_decoding_message_size(most))
+        .add_service(ApiKeyServiceServer::new(keys).max_decoding_message_size(most))
+        .add_service(AuditServiceServer::new(audit).max_decoding_message_size(most))
 }
 
 fn reflection(

@@ -2,15 +2,20 @@
 //!
 //! A method parses at the door, calls one thing, and answers. Proto types stay in this room.
 
+pub mod api_key;
+pub mod audit;
+pub mod change;
 pub mod layers;
 pub mod listing;
+mod mask;
 pub mod methods;
 pub mod model;
+mod names;
 pub mod server_info;
 pub mod stall;
 pub mod text;
 
 /// Full names of the RPCs that are served; all others of the contract answer METHOD_DISABLED.
 pub fn served() -> Vec<&'static str> {
-    [server_info::METHODS, model::METHODS, text::METHODS].concat()
+    [server_info::METHODS, model::METHODS, text::METHODS, api_key::METHODS, audit::METHODS].concat()
 }

@@ -16,7 +16,7 @@ use mediary_domain::Result;
 pub use self::{
     filter::{Field, FieldKind, Filter},
     order::{Key, Order},
-    page::{MAX_PAGE_SIZE, Page, PageTokens, Scope},
+    page::{MAX_PAGE_SIZE, Page, PageTokens, Scope, page_size},
 };
 
 /// What one list RPC lets its callers ask for.
@@ -34,6 +34,8 @@ pub struct Listing {
 /// What a caller asked of a list RPC. Fields that the request lacks stay empty.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Asked<'a> {
+    /// Who asks: its tokens are good for nobody else.
+    pub owner: &'a str,
     pub parent: &'a str,
     pub filter: &'a str,
     pub order_by: &'a str,
@@ -54,7 +56,6 @@ pub enum Value<'a> {
     Missing,
     Bool(bool),
     Number(i64),
-    #[cfg_attr(not(test), expect(dead_code, reason = "no list in memory has times yet"))]
     Time(SystemTime),
     /// Also the word of an enum, without its prefix.
     Text(Cow<'a, str>),

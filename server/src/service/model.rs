@@ -16,7 +16,10 @@ use mediary_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use super::listing::{Asked, PageTokens};
+use super::{
+    change,
+    listing::{Asked, PageTokens},
+};
 use crate::{error::status, registry::Registry};
 
 pub const METHODS: &[&str] = &[
@@ -40,8 +43,13 @@ impl ModelApi {
         Self { registry, pages }
     }
 
-    fn capabilities(&self, request: &ListCapabilitiesRequest) -> Result<ListCapabilitiesResponse> {
+    fn capabilities(
+        &self,
+        request: &Request<ListCapabilitiesRequest>,
+    ) -> Result<ListCapabilitiesResponse> {
+        let (caller, request) = (change::caller(request)?, request.get_ref());
         let asked = Asked {
+            owner: &caller.owner,
             page_size: request.page_size,
             page_token: &request.page_token,
             ..Asked::default()
@@ -54,8 +62,10 @@ impl ModelApi {
         })
     }
 
-    fn providers(&self, request: &ListProvidersRequest) -> Result<ListProvidersResponse> {
+    fn providers(&self, request: &Request<ListProvidersRequest>) -> Result<ListProvidersResponse> {
+        let (caller, request) = (change::caller(request)?, request.get_ref());
         let asked = Asked {
+            owner: &caller.owner,
             parent: "",
             filter: &request.filter,
             order_by: &request.order_by,
@@ -77,8 +87,10 @@ impl ModelApi {
         Ok(GetProviderResponse { provider: Some(wire::provider(&row)) })
     }
 
-    fn models(&self, request: &ListModelsRequest) -> Result<ListModelsResponse> {
+    fn models(&self, request: &Request<ListModelsRequest>) -> Result<ListModelsResponse> {
+        let (caller, request) = (change::caller(request)?, request.get_ref());
         let asked = Asked {
+            owner: &caller.owner,
             parent: &request.parent,
             filter: &request.filter,
             order_by: &request.order_by,
@@ -113,14 +125,14 @@ impl ModelService for ModelApi {
         &self,
         request: Request<ListCapabilitiesRequest>,
     ) -> Result<Response<ListCapabilitiesResponse>, Status> {
-        answer(self.capabilities(request.get_ref()))
+        answer(self.capabilities(&request))
     }
 
     async fn list_providers(
         &self,
         request: Request<ListProvidersRequest>,
     ) -> Result<Response<ListProvidersResponse>, Status> {
-        answer(self.providers(request.get_ref()))
+        answer(self.providers(&request))
     }
 
     async fn get_provider(
@@ -134,7 +146,7 @@ impl ModelService for ModelApi {
         &self,
         request: Request<ListModelsRequest>,
     ) -> Result<Response<ListModelsResponse>, Status> {
-        answer(self.models(request.get_ref()))
+        answer(self.models(&request))
     }
 
     async fn get_model(

@@ -86,7 +86,6 @@ pub enum FieldKind {
     Number,
     Bool,
     /// A point in time, as RFC 3339 writes it in UTC.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no list in memory has times yet"))]
     Time,
     /// An enum; its words may be written with or without their prefix.
     Word {

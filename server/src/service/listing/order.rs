@@ -62,7 +62,6 @@ impl Order {
     }
 
     /// For a store that sorts by itself.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no list is stored yet"))]
     pub fn columns(&self) -> &[Column] {
         &self.0
     }

@@ -48,8 +48,8 @@ pub struct PageTokens {
 
 impl Scope {
     pub fn of(rpc: &str, asked: &Asked<'_>) -> Self {
-        let mut hash = Sha256::new_with_prefix(b"mediary page token 1");
-        for part in [rpc, asked.parent, asked.filter, asked.order_by] {
+        let mut hash = Sha256::new_with_prefix(b"mediary page token 2");
+        for part in [rpc, asked.owner, asked.parent, asked.filter, asked.order_by] {
             // The length first, so that no text can move from one part into the next.
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
@@ -129,7 +129,7 @@ impl PageTokens {
 }
 
 /// How many rows a page may hold: 0 = 50, at most 1,000.
-fn page_size(asked: i32) -> Result<usize> {
+pub fn page_size(asked: i32) -> Result<usize> {
     let size = if asked == 0 { USUAL_PAGE_SIZE } else { asked.min(MAX_PAGE_SIZE) };
     usize::try_from(size).map_err(|_| {
         Error::field("page_size", "must not be negative; 0 is the usual number of rows")
