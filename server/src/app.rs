@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use axum::Router;
 use mediary_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
@@ -11,7 +10,6 @@ use mediary_proto::{
     },
 };
 use tokio::net::TcpListener;
-use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 use tracing::info;
 
@@ -24,11 +22,12 @@ use crate::{
     registry::{self, Registry, Rows, Snapshot},
     service::{
         self,
-        layers::{self, Gate},
+        layers::{Front, Gate},
         listing::PageTokens,
         methods::Methods,
         model::ModelApi,
         server_info::ServerApi,
+        services::Services,
         stall::Stalls,
         text::TextApi,
     },
@@ -38,7 +37,7 @@ use crate::{
 /// A house that stands and listens, and does not answer yet.
 pub struct App {
     listener: TcpListener,
-    router: Router,
+    front: Front,
     config: Config,
     signals: Signals,
     readiness: Readiness,
@@ -73,11 +72,10 @@ impl App {
             .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1().map_err(text)?)
             .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1alpha().map_err(text)?);
         let readiness = Readiness::default();
-        let grpc = layers::stack(services.into_axum_router(), Arc::new(gate));
-        let router = layers::front(grpc, http::routes(readiness.clone()));
+        let front = Front::new(services, http::routes(readiness.clone()), gate);
 
         let listener = listener::bind(config.listen.address).await?;
-        Ok(Self { listener, router, config, signals, readiness, health, stalls })
+        Ok(Self { listener, front, config, signals, readiness, health, stalls })
     }
 
     /// Whether it could be built: reads the catalog, binds nothing.
@@ -98,7 +96,7 @@ impl App {
 
     /// Answers until it is told to stop, and returns once every connection has ended.
     pub async fn run(self) {
-        let Self { listener, router, config, signals, readiness, health, stalls } = self;
+        let Self { listener, front, config, signals, readiness, health, stalls } = self;
         readiness.set(true);
         set_health(&health, true).await;
         let draining = async {
@@ -107,7 +105,7 @@ impl App {
             readiness.set(false);
             set_health(&health, false).await;
         };
-        let serving = listener::serve(listener, router, &config.listen, signals.clone());
+        let serving = listener::serve(listener, front, &config.listen, signals.clone());
         tokio::select! {
             _ = async { tokio::join!(draining, serving) } => {}
             () = stalls.sweep() => {}
@@ -132,7 +130,7 @@ fn snapshot(
         .map_err(|problems| problems.join("\n"))
 }
 
-fn services(config: &Config, registry: &Registry, clock: &Clock, signals: &Signals) -> Routes {
+fn services(config: &Config, registry: &Registry, clock: &Clock, signals: &Signals) -> Services {
     let most = config.listen.max_message_bytes;
     let pages = Arc::new(PageTokens::new(&clock.random_key(), clock.clone()));
     let public = config.server.public_base_uri.as_deref();
@@ -144,7 +142,8 @@ fn services(config: &Config, registry: &Registry, clock: &Clock, signals: &Signa
         config.catalog.auto_includes_sandbox,
         signals.closing.clone(),
     );
-    Routes::new(ServerServiceServer::new(server).max_decoding_message_size(most))
+    Services::default()
+        .add_service(ServerServiceServer::new(server).max_decoding_message_size(most))
         .add_service(
             ModelServiceServer::new(ModelApi::new(registry.clone(), pages))
                 .max_decoding_message_size(most),

@@ -7,6 +7,7 @@ pub mod listing;
 pub mod methods;
 pub mod model;
 pub mod server_info;
+pub mod services;
 pub mod stall;
 pub mod text;
 
