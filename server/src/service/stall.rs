@@ -12,11 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{body::Body, response::Response};
 use bytes::Bytes;
+use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tonic::{Status, body::Body};
 use tracing::info;
 
+use super::layers::Places;
 use crate::clock::Clock;
 
 /// How long a reader may leave a stream alone that has more for it.
@@ -47,12 +49,12 @@ impl Stalls {
     }
 
     /// Has the body of a streamed answer watched.
-    pub fn watch(&self, response: Response) -> Response {
+    pub fn watch(&self, response: Response<Body>, places: Places) -> Response<Body> {
         response.map(|body| {
             let left = Some(self.0.clock.now());
             let watched = Arc::new(Mutex::new(Watched { body: Some(body), left }));
             lock(&self.0.streams).push(Arc::downgrade(&watched));
-            Body::new(WatchedBody { watched, clock: self.0.clock.clone() })
+            Body::new(WatchedBody { watched, clock: self.0.clock.clone(), _places: places })
         })
     }
 
@@ -91,19 +93,21 @@ impl Stalls {
 struct WatchedBody {
     watched: Arc<Mutex<Watched>>,
     clock: Clock,
+    /// Given back when the stream ends.
+    _places: Places,
 }
 
 impl HttpBody for WatchedBody {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = Status;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let mut watched = lock(&self.watched);
         let Some(body) = &mut watched.body else {
-            return Poll::Ready(Some(Err(axum::Error::new("the reader was silent too long"))));
+            return Poll::Ready(Some(Err(Status::cancelled("the reader was silent too long"))));
         };
         let frame = Pin::new(body).poll_frame(cx);
         watched.left = frame.is_ready().then(|| self.clock.now());
@@ -131,7 +135,7 @@ mod tests {
         time::SystemTime,
     };
 
-    use http_body_util::BodyExt as _;
+    use http_body_util::{BodyExt as _, Full, StreamBody};
     use uuid::Uuid;
 
     use super::*;
@@ -160,12 +164,15 @@ mod tests {
     async fn a_stream_is_ended_when_its_reader_leaves_it_and_not_while_the_provider_thinks() {
         let source = Arc::new(Stepped(Instant::now(), AtomicU64::new(0)));
         let stalls = Stalls::new(Clock::new(source.clone()));
+        let data =
+            |text: &'static str| Ok::<_, Status>(Frame::data(Bytes::from_static(text.as_bytes())));
         let frames = async_stream::stream! {
-            yield Ok::<_, axum::Error>(Bytes::from_static(b"one"));
-            yield Ok(Bytes::from_static(b"two"));
+            yield data("one");
+            yield data("two");
             std::future::pending::<()>().await;
         };
-        let response = stalls.watch(Response::new(Body::from_stream(frames)));
+        let frames = StreamBody::new(frames);
+        let response = stalls.watch(Response::new(Body::new(frames)), Places::default());
         let mut body = response.into_body();
         body.frame().await.unwrap().unwrap();
         source.1.store(29, Ordering::Relaxed);
@@ -176,7 +183,8 @@ mod tests {
         source.1.store(500, Ordering::Relaxed);
         assert_eq!(stalls.end_stalled(), 0);
 
-        let response = stalls.watch(Response::new(Body::from("never read")));
+        let response =
+            stalls.watch(Response::new(Body::new(Full::from("never read"))), Places::default());
         source.1.store(530, Ordering::Relaxed);
         assert_eq!(stalls.end_stalled(), 1);
         assert!(response.into_body().frame().await.unwrap().is_err());
