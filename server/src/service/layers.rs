@@ -391,10 +391,17 @@ struct Pass {
 
 /// What a call takes up of the limits of its key, until it is over.
 #[derive(Default)]
-#[expect(dead_code, reason = "what counts is when they are dropped")]
 pub struct Places {
+    #[expect(dead_code, reason = "what counts is when it is dropped")]
     call: Option<CallPlace>,
     stream: Option<StreamPlace>,
+}
+
+impl Places {
+    /// Ready once the key of the stream may not be used any more.
+    pub fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.as_mut().map_or(Poll::Pending, |stream| stream.poll_revoked(cx))
+    }
 }
 
 fn is_loopback(host: &str) -> bool {

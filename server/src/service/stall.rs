@@ -13,13 +13,14 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::{Status, body::Body};
 use tracing::info;
 
 use super::layers::Places;
-use crate::clock::Clock;
+use crate::{access, clock::Clock, error::status};
 
 /// How long a reader may leave a stream alone that has more for it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,7 +55,7 @@ impl Stalls {
             let left = Some(self.0.clock.now());
             let watched = Arc::new(Mutex::new(Watched { body: Some(body), left }));
             lock(&self.0.streams).push(Arc::downgrade(&watched));
-            Body::new(WatchedBody { watched, clock: self.0.clock.clone(), _places: places })
+            Body::new(WatchedBody { watched, clock: self.0.clock.clone(), places })
         })
     }
 
@@ -94,7 +95,7 @@ struct WatchedBody {
     watched: Arc<Mutex<Watched>>,
     clock: Clock,
     /// Given back when the stream ends.
-    _places: Places,
+    places: Places,
 }
 
 impl HttpBody for WatchedBody {
@@ -102,15 +103,23 @@ impl HttpBody for WatchedBody {
     type Error = Status;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let mut watched = lock(&self.watched);
+        let watched = self.watched.clone();
+        let mut watched = lock(&watched);
         let Some(body) = &mut watched.body else {
             return Poll::Ready(Some(Err(Status::cancelled("the reader was silent too long"))));
         };
         let frame = Pin::new(body).poll_frame(cx);
         watched.left = frame.is_ready().then(|| self.clock.now());
+        // Looked at between two frames only, so that it costs a running stream nothing.
+        if frame.is_pending() && self.places.poll_revoked(cx).is_ready() {
+            watched.body = None;
+            let mut trailers = HeaderMap::new();
+            let _ = status(&access::revoked()).add_header(&mut trailers);
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
         frame
     }
 
