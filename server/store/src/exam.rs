@@ -73,6 +73,7 @@ macro_rules! exam {
                 who_waits_is_woken
                 rows_are_of_one_moment
                 a_change_based_on_another_version_is_refused
+                its_salt_stays
             }
             requests {
                 a_repeat_is_told_what_was_made

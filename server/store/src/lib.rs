@@ -191,6 +191,8 @@ pub trait Registry: Send + Sync {
     async fn version(&self) -> Result<Version>;
     /// All rows as they stood together at one version.
     async fn rows(&self) -> Result<RegistryRows>;
+    /// Chance that was made with the store and never changes.
+    async fn salt(&self) -> Result<[u8; 32]>;
     /// The version that this process knows, and a wake-up at each later one. It may skip some.
     fn changes(&self) -> watch::Receiver<Version>;
 }

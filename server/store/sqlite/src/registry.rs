@@ -1,7 +1,7 @@
 //! What the registry is made of, read as it stood at one version.
 
 use async_trait::async_trait;
-use mediary_store::{Registry, RegistryRows, Result, Version};
+use mediary_store::{Error, Registry, RegistryRows, Result, Version};
 use sqlx::Connection as _;
 use tokio::sync::watch;
 
@@ -33,6 +33,13 @@ impl Registry for SqliteStore {
                 Ok(rows)
             })
             .await
+    }
+
+    async fn salt(&self) -> Result<[u8; 32]> {
+        let (mut connection, limit) = self.reader().await?;
+        let salt = sqlx::query_scalar!("SELECT salt FROM registry WHERE only_row = 1");
+        let salt = limit.of_all(async { Ok(salt.fetch_one(&mut *connection).await?) }).await?;
+        <[u8; 32]>::try_from(salt).map_err(|_| Error::Corrupt("the store has no salt".to_owned()))
     }
 
     fn changes(&self) -> watch::Receiver<Version> {

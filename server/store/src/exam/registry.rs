@@ -112,3 +112,10 @@ pub async fn a_change_based_on_another_version_is_refused(store: &Shared) {
     assert_eq!(refused, Err(Error::Outdated));
     done(store.routes().delete("r", None, plain(0).based_on(Version(2))).await);
 }
+
+pub async fn its_salt_stays(store: &Shared) {
+    let salt = store.registry().salt().await.expect("salt");
+    done(store.routes().create(route("r"), plain(0)).await);
+    assert_eq!(store.registry().salt().await.expect("salt"), salt);
+    assert_ne!(salt, [0; 32]);
+}
