@@ -55,6 +55,7 @@ pub struct App {
     store: Shared,
     access: Access,
     keeper: Arc<Keeper>,
+    clock: Clock,
 }
 
 impl App {
@@ -86,7 +87,9 @@ impl App {
             stalls: stalls.clone(),
         };
         let (health, health_service) = tonic_health::server::health_reporter();
-        let services = services(&config, &registry, &keeper, &store, &clock, &signals)
+        let salt = store.registry().salt().await.map_err(text)?;
+        let pages = Arc::new(PageTokens::new(&salt, clock.clone()));
+        let services = services(&config, &registry, &keeper, &store, &pages, &clock, &signals)
             .add_service(health_service)
             .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1().map_err(text)?)
             .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1alpha().map_err(text)?);
@@ -105,6 +108,7 @@ impl App {
             store,
             access,
             keeper,
+            clock,
         })
     }
 
@@ -127,7 +131,7 @@ impl App {
     /// Answers until it is told to stop, and returns once every connection has ended.
     pub async fn run(self) {
         let Self { listener, front, config, signals, readiness, health, .. } = self;
-        let Self { stalls, store, access, keeper, .. } = self;
+        let Self { stalls, store, access, keeper, clock, .. } = self;
         readiness.set(true);
         set_health(&health, true).await;
         let draining = async {
@@ -141,6 +145,7 @@ impl App {
             _ = async { tokio::join!(draining, serving) } => {}
             () = stalls.sweep() => {}
             () = keeper.follow() => {}
+            () = keeper.tidy(&clock) => {}
             () = access.note_use(store.api_keys()) => {}
         }
         access.note_use_now(store.api_keys()).await;
@@ -210,11 +215,11 @@ fn services(
     registry: &Registry,
     keeper: &Arc<Keeper>,
     store: &Shared,
+    pages: &Arc<PageTokens>,
     clock: &Clock,
     signals: &Signals,
 ) -> Services {
     let most = config.listen.max_message_bytes;
-    let pages = Arc::new(PageTokens::new(&clock.random_key(), clock.clone()));
     let public = config.server.public_base_uri.as_deref();
     let server = ServerApi::new(&config.listen, public, clock.wall());
     let text = TextApi::new(

@@ -4,12 +4,18 @@
 //! that a caller sees what it wrote; after somebody else's as soon as the store tells.
 //! Leaves: what the rows mean (`access`, the snapshot).
 
+use std::time::Duration;
+
 use mediary_domain::Result;
 use mediary_store::{Shared, Version};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::sleep};
 use tracing::warn;
 
-use crate::access::Access;
+use crate::{access::Access, clock::Clock};
+
+/// How often what has ended is forgotten, and how much of it at a time.
+const TIDYING: Duration = Duration::from_secs(600);
+const FORGOTTEN_AT_ONCE: u32 = 1_000;
 
 pub struct Keeper {
     store: Shared,
@@ -33,6 +39,20 @@ impl Keeper {
         self.access.take(&rows.api_keys);
         *known = Some(rows.version);
         Ok(())
+    }
+
+    /// Forgets requests whose repeats are no longer known, for ever.
+    pub async fn tidy(&self, clock: &Clock) {
+        loop {
+            match self.store.requests().forget_ended(clock.wall(), FORGOTTEN_AT_ONCE).await {
+                Ok(n) if n >= u64::from(FORGOTTEN_AT_ONCE) => {}
+                Ok(_) => sleep(TIDYING).await,
+                Err(error) => {
+                    warn!("requests that have ended are not forgotten: {error}");
+                    sleep(TIDYING).await;
+                }
+            }
+        }
     }
 
     /// Follows the store for ever.
