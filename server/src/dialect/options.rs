@@ -11,8 +11,17 @@ pub fn with_options<B: Serialize>(
     provider: &str,
     parameters: &TextParameters,
 ) -> Result<Vec<u8>> {
+    with_options_of(body, provider, &parameters.provider_options)
+}
+
+/// The same for calls that are no chat.
+pub fn with_options_of<B: Serialize>(
+    body: &B,
+    provider: &str,
+    options: &[(String, String)],
+) -> Result<Vec<u8>> {
     let broken = |_| Error::bug("a request body cannot be written as JSON");
-    let options = parameters.provider_options.iter().find(|(id, _)| id == provider);
+    let options = options.iter().find(|(id, _)| id == provider);
     let Some((_, options)) = options else {
         return serde_json::to_vec(body).map_err(broken);
     };

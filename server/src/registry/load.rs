@@ -15,7 +15,7 @@ use std::{
 use include_dir::{Dir, include_dir};
 use serde::Deserialize;
 
-use super::{Account, AuthScheme, Entry, ModelRow, ProviderRow, Snapshot};
+use super::{Account, Adapters, AuthScheme, Entry, ModelRow, ProviderRow, Snapshot};
 use crate::{
     config::{AccountSection, Environment, Secret},
     provider::Provider,
@@ -37,10 +37,11 @@ struct ModelFile {
     models: Vec<ModelRow>,
 }
 
-/// Reads everything; `build` makes the adapter of a row. All problems are returned at once.
+/// Reads everything; `build` makes the adapter that speaks a dialect to the provider of a row. All
+/// problems are returned at once.
 pub fn load(
     rows: &Rows<'_>,
-    build: impl Fn(&ProviderRow) -> Result<Arc<dyn Provider>, String>,
+    build: impl Fn(&str, &ProviderRow) -> Result<Arc<dyn Provider>, String>,
 ) -> Result<Snapshot, Vec<String>> {
     let mut problems = Vec::new();
     // Each row with the file that it stands in.
@@ -71,6 +72,9 @@ pub fn load(
                         problems.push(format!("{origin}: model {:?} stands there twice", row.id));
                     }
                     row.provider.clone_from(&provider);
+                    if row.dialect.is_empty() {
+                        row.dialect.clone_from(&providers[&provider].1.dialect);
+                    }
                     row.name = format!("providers/{provider}/models/{}", row.id);
                     if row.display_name.is_empty() {
                         row.display_name.clone_from(&row.id);
@@ -92,13 +96,28 @@ pub fn load(
     }
     let mut snapshot = Snapshot::default();
     for (id, (origin, row)) in providers {
-        match build(&row) {
-            Ok(adapter) => {
-                let accounts = accounts(&row, rows);
-                snapshot.providers.insert(id, Entry { row: Arc::new(row), adapter, accounts });
+        let own = match build(&row.dialect, &row) {
+            Ok(adapter) => adapter,
+            Err(problem) => {
+                problems.push(format!("{origin}: {problem}"));
+                continue;
             }
-            Err(problem) => problems.push(format!("{origin}: {problem}")),
+        };
+        let mut others = BTreeMap::new();
+        for (origin, model) in models.values().filter(|(_, model)| model.provider == id) {
+            if model.dialect == row.dialect || others.contains_key(&model.dialect) {
+                continue;
+            }
+            match build(&model.dialect, &row) {
+                Ok(adapter) => {
+                    others.insert(model.dialect.clone(), adapter);
+                }
+                Err(problem) => problems.push(format!("{origin}: model {:?}: {problem}", model.id)),
+            }
         }
+        let accounts = accounts(&row, rows);
+        let adapters = Adapters { own, others };
+        snapshot.providers.insert(id, Entry { row: Arc::new(row), adapters, accounts });
     }
     for section in rows.accounts {
         if !snapshot.providers.contains_key(&section.provider) {
