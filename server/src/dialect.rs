@@ -5,6 +5,7 @@
 
 pub mod failure;
 pub mod functions;
+pub mod lines;
 pub mod openai;
 pub mod openai_chat;
 pub mod openai_responses;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 pub mod anthropic;
+pub mod ollama;
 pub mod sandbox;
 
 use crate::{
@@ -34,6 +35,7 @@ const ENTRIES: &[(&str, Build)] = &[
     ("anthropic", |setup, _| {
         Arc::new(anthropic::Anthropic::new(setup.http.clone(), setup.clock.clone()))
     }),
+    ("ollama", |setup, _| Arc::new(ollama::Ollama::new(setup.http.clone(), setup.clock.clone()))),
     ("sandbox", |setup, _| Arc::new(sandbox::Sandbox::new(setup.clock.clone()))),
 ];
 

@@ -20,16 +20,17 @@ use super::{
 
 /// Wires that this build speaks, each with the path that follows a provider's base URL and, where
 /// it is not that of every provider which has such cases, with its dialect.
-const WIRES: [(&str, &str, &str); 3] = [
+const WIRES: [(&str, &str, &str); 4] = [
     ("openai-chat", "/chat/completions", ""),
     ("openai-responses", "/responses", "openai_responses"),
     ("anthropic-messages", "/v1/messages", ""),
+    ("ollama", "/api/chat", ""),
 ];
 
 /// Whether the case is a text exchange of a wire that is built. A refusal looks the same at every
 /// endpoint of a vendor, so one recorded at another endpoint is played at the one we call.
 pub fn is_supported(case: &Case) -> bool {
-    matches!(case.operation.as_str(), "chat" | "chat_stream" | "responses" | "responses_stream")
+    matches!(case.operation.trim_end_matches("_stream"), "chat" | "responses" | "generate")
         && (suffix(case).is_some() || (case.response.status >= 400 && has_row(&case.provider)))
 }
 
@@ -39,7 +40,7 @@ fn suffix(case: &Case) -> Option<&'static str> {
 }
 
 fn wire(case: &Case) -> Option<&'static (&'static str, &'static str, &'static str)> {
-    let wire = case.protocol.trim_end_matches("-sse");
+    let wire = case.protocol.trim_end_matches("-sse").trim_end_matches("-ndjson");
     WIRES.iter().find(|(name, ..)| *name == wire)
 }
 
@@ -55,7 +56,9 @@ fn has_row(provider: &str) -> bool {
 /// The row that serves a case: compatible servers are told apart by the name of the case, and a
 /// vendor without a row is played by the plainest one of its dialect.
 fn provider_of(case: &Case) -> String {
-    if has_row(&case.provider) {
+    // Ollama's server speaks OpenAI's chat as well, as any compatible one does.
+    let is_native = case.provider != "ollama" || case.protocol.starts_with("ollama");
+    if has_row(&case.provider) && is_native {
         return case.provider.clone();
     }
     let name = case.name.rsplit('/').next().unwrap_or_default();
@@ -151,7 +154,7 @@ impl Stage {
             wrong.push(format!("request: path is {}", asked.path));
         }
         let (ours, theirs) = (asked.json(), &case.request.body);
-        if theirs["messages"].is_null() && theirs["input"].is_null() {
+        if turns_of(theirs).is_empty() {
             // The recorder kept no request.
             return wrong;
         }
@@ -173,7 +176,10 @@ impl Stage {
                 choice if choice["type"] == "auto" => Value::Null,
                 choice => choice.clone(),
             }),
-            ("temperature", |body| body["temperature"].as_f64().map_or(Value::Null, |n| json!(n))),
+            ("temperature", |body| {
+                let set = body["temperature"].as_f64().or(body["options"]["temperature"].as_f64());
+                set.map_or(Value::Null, |n| json!(n))
+            }),
         ] {
             let (ours, theirs) = (of(&ours), of(theirs));
             if ours != theirs {
@@ -268,7 +274,10 @@ fn turns_of(body: &Value) -> Vec<Value> {
         (Value::Array(messages), _) => messages.clone(),
         (_, Value::Array(items)) => items.iter().map(item_as_message).collect(),
         (_, Value::String(text)) => vec![json!({"role": "user", "content": text})],
-        _ => Vec::new(),
+        _ => match &body["prompt"] {
+            Value::String(text) => vec![json!({"role": "user", "content": text})],
+            _ => Vec::new(),
+        },
     }
 }
 
@@ -325,12 +334,14 @@ fn contract_messages(message: &Value) -> Vec<v1::Message> {
         }
         content => kinds.extend(content_parts(content).into_iter().filter_map(|part| part.kind)),
     }
+    kinds.extend(message["images"].as_array().into_iter().flatten().map(|_| pixel()));
     for call in message["tool_calls"].as_array().into_iter().flatten() {
         if call["function"].is_object() {
+            let arguments = &call["function"]["arguments"];
             kinds.push(part::Kind::ToolCall(v1::ToolCall {
-                call_id: text(&call["id"]),
+                call_id: call["id"].as_str().unwrap_or("call").to_owned(),
                 tool_name: text(&call["function"]["name"]),
-                arguments_json: text(&call["function"]["arguments"]),
+                arguments_json: arguments.as_str().map_or(arguments.to_string(), str::to_owned),
             }));
         }
     }
@@ -362,14 +373,14 @@ fn content_kind(block: &Value) -> Option<part::Kind> {
         return (!text.is_empty()).then(|| part::Kind::Text(text.to_owned()));
     }
     // Recordings shorten images: a picture of our own stands in for each.
-    if block["image_url"].is_object() || block["type"] == "image" {
-        let content = BASE64.decode(PIXEL).unwrap().into();
-        let inline = v1::InlineAsset { media_type: "image/png".to_owned(), content };
-        return Some(part::Kind::Asset(v1::AssetRef {
-            source: Some(v1::asset_ref::Source::Inline(inline)),
-        }));
-    }
-    None
+    let is_image = matches!(block["type"].as_str(), Some("image" | "input_image"));
+    (block["image_url"].is_object() || is_image).then(pixel)
+}
+
+fn pixel() -> part::Kind {
+    let content = BASE64.decode(PIXEL).unwrap().into();
+    let inline = v1::InlineAsset { media_type: "image/png".to_owned(), content };
+    part::Kind::Asset(v1::AssetRef { source: Some(v1::asset_ref::Source::Inline(inline)) })
 }
 
 /// A PNG of one pixel.
@@ -397,8 +408,11 @@ fn parameters(body: &Value) -> v1::TextParameters {
     });
     let limit = ["max_completion_tokens", "max_tokens", "max_output_tokens"];
     v1::TextParameters {
-        max_output_tokens: limit.into_iter().find_map(|name| body[name].as_i64()),
-        temperature: body["temperature"].as_f64(),
+        max_output_tokens: limit
+            .into_iter()
+            .find_map(|name| body[name].as_i64())
+            .or(body["options"]["num_predict"].as_i64()),
+        temperature: body["temperature"].as_f64().or(body["options"]["temperature"].as_f64()),
         tools: tools.collect(),
         tool_choice: tool_choice(&body["tool_choice"]),
         response_format: response_format(body),

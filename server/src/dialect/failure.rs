@@ -205,6 +205,12 @@ pub fn no_answer(cx: &CallContext) -> Error {
     Error::new(Kind::UpstreamProtocol, message).fact("provider", cx.provider.id.as_str())
 }
 
+/// Another number of vectors than of texts.
+pub fn miscounted(cx: &CallContext, came: usize, asked: usize) -> Error {
+    let message = format!("{came} vectors came for {asked} texts");
+    Error::new(Kind::UpstreamProtocol, message).fact("provider", cx.provider.id.as_str())
+}
+
 fn said_short(cx: &CallContext, text: &str) -> String {
     let mut text = said(cx, text);
     text.truncate(text.floor_char_boundary(120));

@@ -134,7 +134,8 @@ pub fn load(
 
 fn accounts(row: &ProviderRow, rows: &Rows<'_>) -> Vec<Arc<Account>> {
     let from_env = |names: &[String]| names.iter().find_map(|name| rows.environment.get(name));
-    let base_uri = from_env(&row.auth.base_uri_env).unwrap_or(&row.base_uri);
+    let named = from_env(&row.auth.base_uri_env).map(|named| whole_address(named, &row.base_uri));
+    let base_uri = named.as_deref().unwrap_or(&row.base_uri);
     let mut accounts: Vec<_> = rows
         .accounts
         .iter()
@@ -149,7 +150,7 @@ fn accounts(row: &ProviderRow, rows: &Rows<'_>) -> Vec<Arc<Account>> {
         AuthScheme::None => None,
         _ => from_env(&row.auth.key_env).map(|key| Secret::new(key.to_owned())),
     };
-    let is_named = key.is_some() || from_env(&row.auth.base_uri_env).is_some();
+    let is_named = key.is_some() || named.is_some();
     let needs_nothing = row.auth.scheme == AuthScheme::None && row.base_uri.is_empty();
     let suffices = key.is_some() || !row.auth.required;
     if needs_nothing || (is_named && suffices) {
@@ -157,6 +158,22 @@ fn accounts(row: &ProviderRow, rows: &Rows<'_>) -> Vec<Arc<Account>> {
         accounts.push(Arc::new(Account::new(id, base_uri, key)));
     }
     accounts
+}
+
+/// An address as local servers write it, `host` or `host:port`, with what it lacks taken from the
+/// usual one. An address to listen on everywhere is this machine's.
+fn whole_address(named: &str, usual: &str) -> String {
+    if named.contains("://") {
+        return named.to_owned();
+    }
+    let named = named.trim_end_matches('/');
+    let (host, port) = match named.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, Some(port)),
+        _ => (named, None),
+    };
+    let port = port.or_else(|| usual.rsplit_once(':').map(|(_, port)| port)).unwrap_or("80");
+    let host = if matches!(host, "" | "0.0.0.0" | "[::]") { "127.0.0.1" } else { host };
+    format!("http://{host}:{port}")
 }
 
 /// Files of one kind of row, built-in ones first, each with where it comes from.
@@ -201,5 +218,23 @@ fn check_id(origin: &str, id: &str, problems: &mut Vec<String>) {
         problems.push(format!(
             "{origin}: id {id:?} is not of the form [a-z]([a-z0-9-]{{0,61}}[a-z0-9])?"
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_scheme_or_port_is_made_whole() {
+        for (named, whole) in [
+            ("https://example.com/api", "https://example.com/api"),
+            ("gpu-box", "http://gpu-box:11434"),
+            ("gpu-box:8000/", "http://gpu-box:8000"),
+            ("0.0.0.0:11435", "http://127.0.0.1:11435"),
+            (":11436", "http://127.0.0.1:11436"),
+        ] {
+            assert_eq!(whole_address(named, "http://127.0.0.1:11434"), whole);
+        }
     }
 }

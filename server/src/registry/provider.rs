@@ -131,6 +131,7 @@ impl ProviderRow {
             "openai_chat" => self.openai_chat.refused(),
             "openai_responses" => self.openai_responses.refused(),
             "anthropic" => crate::providers::anthropic::REFUSED.to_vec(),
+            "ollama" => crate::providers::ollama::REFUSED.to_vec(),
             _ => Vec::new(),
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use mediary_domain::{EmbedOptions, Embedded, Error, Kind, Result};
+use mediary_domain::{EmbedOptions, Embedded, Result};
 use serde::{
     Deserialize, Serialize,
     de::{self, SeqAccess},
@@ -11,7 +11,10 @@ use serde::{
 use serde_json::{Map, Value};
 
 use super::{DimensionsField, OpenAi, not_it, usage::Usage};
-use crate::{dialect::options::with_options_of, provider::CallContext};
+use crate::{
+    dialect::{failure::miscounted, options::with_options_of},
+    provider::CallContext,
+};
 
 /// Longest answer: 2,048 vectors of 3,072 numbers, written out.
 const ANSWER_LIMIT: usize = 160 << 20;
@@ -58,10 +61,7 @@ fn read(cx: &CallContext, json: &[u8], asked: usize) -> Result<Embedded> {
         return Err(not_it(cx, json));
     };
     if data.len() != asked {
-        let message = format!("{} vectors came for {asked} texts", data.len());
-        return Err(
-            Error::new(Kind::UpstreamProtocol, message).fact("provider", cx.provider.id.as_str())
-        );
+        return Err(miscounted(cx, data.len(), asked));
     }
     // The order is that of the index, where there is one.
     data.sort_by_key(|one| one.index);
