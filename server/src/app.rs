@@ -206,7 +206,7 @@ fn snapshot(
         environment,
         idle_timeout: config.outbound.idle_timeout.get(),
     };
-    registry::load(&rows, |row| providers::build(&setup, row))
+    registry::load(&rows, |dialect, row| providers::build(&setup, dialect, row))
         .map_err(|problems| problems.join("\n"))
 }
 

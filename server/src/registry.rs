@@ -25,11 +25,30 @@ pub use self::{
 };
 use crate::provider::Provider;
 
-/// One provider: its row, the adapter that speaks its wire, and the accounts we have there.
+/// One provider: its row, the adapters that speak its wires, and the accounts we have there.
 pub struct Entry {
     pub row: Arc<ProviderRow>,
-    pub adapter: Arc<dyn Provider>,
+    pub adapters: Adapters,
     pub accounts: Vec<Arc<Account>>,
+}
+
+/// What speaks to one provider: the adapter of its own dialect, and one more for each other
+/// dialect that a row of its models names.
+pub struct Adapters {
+    own: Arc<dyn Provider>,
+    others: BTreeMap<String, Arc<dyn Provider>>,
+}
+
+impl Adapters {
+    /// The provider's own: for what concerns no single model.
+    pub fn own(&self) -> &Arc<dyn Provider> {
+        &self.own
+    }
+
+    /// The one that asks this model.
+    pub fn of(&self, model: &ModelRow) -> &Arc<dyn Provider> {
+        self.others.get(&model.dialect).unwrap_or(&self.own)
+    }
 }
 
 /// Everything that exists at one moment.

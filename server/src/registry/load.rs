@@ -15,7 +15,7 @@ use std::{
 use include_dir::{Dir, include_dir};
 use serde::Deserialize;
 
-use super::{Account, AuthScheme, Entry, ModelRow, ProviderRow, Snapshot};
+use super::{Account, Adapters, AuthScheme, Entry, ModelRow, ProviderRow, Snapshot};
 use crate::{
     config::{AccountSection, Environment, Secret},
     provider::Provider,
@@ -37,10 +37,11 @@ struct ModelFile {
     models: Vec<ModelRow>,
 }
 
-/// Reads everything; `build` makes the adapter of a row. All problems are returned at once.
+/// Reads everything; `build` makes the adapter that speaks a dialect to the provider of a row. All
+/// problems are returned at once.
 pub fn load(
     rows: &Rows<'_>,
-    build: impl Fn(&ProviderRow) -> Result<Arc<dyn Provider>, String>,
+    build: impl Fn(&str, &ProviderRow) -> Result<Arc<dyn Provider>, String>,
 ) -> Result<Snapshot, Vec<String>> {
     let mut problems = Vec::new();
     // Each row with the file that it stands in.
@@ -71,6 +72,9 @@ pub fn load(
                         problems.push(format!("{origin}: model {:?} stands there twice", row.id));
                     }
                     row.provider.clone_from(&provider);
+                    if row.dialect.is_empty() {
+                        row.dialect.clone_from(&providers[&provider].1.dialect);
+                    }
                     row.name = format!("providers/{provider}/models/{}", row.id);
                     if row.display_name.is_empty() {
                         row.display_name.clone_from(&row.id);
@@ -92,13 +96,28 @@ pub fn load(
     }
     let mut snapshot = Snapshot::default();
     for (id, (origin, row)) in providers {
-        match build(&row) {
-            Ok(adapter) => {
-                let accounts = accounts(&row, rows);
-                snapshot.providers.insert(id, Entry { row: Arc::new(row), adapter, accounts });
+        let own = match build(&row.dialect, &row) {
+            Ok(adapter) => adapter,
+            Err(problem) => {
+                problems.push(format!("{origin}: {problem}"));
+                continue;
             }
-            Err(problem) => problems.push(format!("{origin}: {problem}")),
+        };
+        let mut others = BTreeMap::new();
+        for (origin, model) in models.values().filter(|(_, model)| model.provider == id) {
+            if model.dialect == row.dialect || others.contains_key(&model.dialect) {
+                continue;
+            }
+            match build(&model.dialect, &row) {
+                Ok(adapter) => {
+                    others.insert(model.dialect.clone(), adapter);
+                }
+                Err(problem) => problems.push(format!("{origin}: model {:?}: {problem}", model.id)),
+            }
         }
+        let accounts = accounts(&row, rows);
+        let adapters = Adapters { own, others };
+        snapshot.providers.insert(id, Entry { row: Arc::new(row), adapters, accounts });
     }
     for section in rows.accounts {
         if !snapshot.providers.contains_key(&section.provider) {
@@ -115,7 +134,8 @@ pub fn load(
 
 fn accounts(row: &ProviderRow, rows: &Rows<'_>) -> Vec<Arc<Account>> {
     let from_env = |names: &[String]| names.iter().find_map(|name| rows.environment.get(name));
-    let base_uri = from_env(&row.auth.base_uri_env).unwrap_or(&row.base_uri);
+    let named = from_env(&row.auth.base_uri_env).map(|named| whole_address(named, &row.base_uri));
+    let base_uri = named.as_deref().unwrap_or(&row.base_uri);
     let mut accounts: Vec<_> = rows
         .accounts
         .iter()
@@ -130,7 +150,7 @@ fn accounts(row: &ProviderRow, rows: &Rows<'_>) -> Vec<Arc<Account>> {
         AuthScheme::None => None,
         _ => from_env(&row.auth.key_env).map(|key| Secret::new(key.to_owned())),
     };
-    let is_named = key.is_some() || from_env(&row.auth.base_uri_env).is_some();
+    let is_named = key.is_some() || named.is_some();
     let needs_nothing = row.auth.scheme == AuthScheme::None && row.base_uri.is_empty();
     let suffices = key.is_some() || !row.auth.required;
     if needs_nothing || (is_named && suffices) {
@@ -138,6 +158,22 @@ fn accounts(row: &ProviderRow, rows: &Rows<'_>) -> Vec<Arc<Account>> {
         accounts.push(Arc::new(Account::new(id, base_uri, key)));
     }
     accounts
+}
+
+/// An address as local servers write it, `host` or `host:port`, with what it lacks taken from the
+/// usual one. An address to listen on everywhere is this machine's.
+fn whole_address(named: &str, usual: &str) -> String {
+    if named.contains("://") {
+        return named.to_owned();
+    }
+    let named = named.trim_end_matches('/');
+    let (host, port) = match named.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, Some(port)),
+        _ => (named, None),
+    };
+    let port = port.or_else(|| usual.rsplit_once(':').map(|(_, port)| port)).unwrap_or("80");
+    let host = if matches!(host, "" | "0.0.0.0" | "[::]") { "127.0.0.1" } else { host };
+    format!("http://{host}:{port}")
 }
 
 /// Files of one kind of row, built-in ones first, each with where it comes from.
@@ -182,5 +218,23 @@ fn check_id(origin: &str, id: &str, problems: &mut Vec<String>) {
         problems.push(format!(
             "{origin}: id {id:?} is not of the form [a-z]([a-z0-9-]{{0,61}}[a-z0-9])?"
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_scheme_or_port_is_made_whole() {
+        for (named, whole) in [
+            ("https://example.com/api", "https://example.com/api"),
+            ("gpu-box", "http://gpu-box:11434"),
+            ("gpu-box:8000/", "http://gpu-box:8000"),
+            ("0.0.0.0:11435", "http://127.0.0.1:11435"),
+            (":11436", "http://127.0.0.1:11436"),
+        ] {
+            assert_eq!(whole_address(named, "http://127.0.0.1:11434"), whole);
+        }
     }
 }

@@ -5,6 +5,8 @@ use std::time::SystemTime;
 use mediary_domain::{Capability, MediaKind, Parameter, Price, PriceUnit};
 use serde::Deserialize;
 
+use super::ProviderRow;
+
 /// A model as one provider serves it, as `catalog/models/<provider>.toml` describes it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,6 +18,9 @@ pub struct ModelRow {
     #[serde(skip)]
     pub provider: String,
     pub provider_model_id: String,
+    /// The wire that it is asked with; empty in a row = its provider's.
+    #[serde(default)]
+    pub dialect: String,
     #[serde(default)]
     pub display_name: String,
     #[serde(default)]
@@ -132,19 +137,26 @@ impl ModelRow {
     }
 
     /// The row of a model that nobody has described, at a provider that takes any name.
-    pub fn undescribed(provider: &str, id: &str) -> Self {
+    pub fn undescribed(provider: &ProviderRow, id: &str) -> Self {
+        let dialect = provider.dialect.clone();
+        let provider = provider.id.as_str();
         Self {
             id: id.to_owned(),
             name: format!("providers/{provider}/models/{id}"),
             provider: provider.to_owned(),
             provider_model_id: id.to_owned(),
+            dialect,
             display_name: id.to_owned(),
             description: String::new(),
             family: String::new(),
             aliases: Vec::new(),
-            capabilities: vec![Capability::TextToText, Capability::ImageToText],
+            capabilities: vec![
+                Capability::TextToText,
+                Capability::ImageToText,
+                Capability::TextEmbedding,
+            ],
             input_kinds: vec![MediaKind::Text, MediaKind::Image],
-            output_kinds: vec![MediaKind::Text],
+            output_kinds: vec![MediaKind::Text, MediaKind::Vector],
             context_tokens: None,
             max_output_tokens: None,
             features: vec!["streaming".to_owned()],

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use mediary_domain::Parameter;
 use serde::Deserialize;
 
-use crate::dialect::openai_chat::Quirks;
+use crate::dialect::{openai, openai_chat, openai_responses};
 
 /// A vendor or a local server, as `catalog/providers/<id>.toml` describes it.
 #[derive(Clone, Debug, Deserialize)]
@@ -13,7 +13,7 @@ use crate::dialect::openai_chat::Quirks;
 pub struct ProviderRow {
     pub id: String,
     pub display_name: String,
-    /// Which adapter speaks its wire; one of `providers::ENTRIES`.
+    /// Which adapter speaks its wire; one of `providers::ENTRIES`. A model's row may name another.
     pub dialect: String,
     #[serde(default)]
     pub kind: ProviderKind,
@@ -31,7 +31,11 @@ pub struct ProviderRow {
     #[serde(default)]
     pub auth: Auth,
     #[serde(default)]
-    pub openai_chat: Quirks,
+    pub openai: openai::Quirks,
+    #[serde(default)]
+    pub openai_chat: openai_chat::Quirks,
+    #[serde(default)]
+    pub openai_responses: openai_responses::Quirks,
     /// Longest silence of a running answer; from the configuration.
     #[serde(skip)]
     pub idle_timeout: Duration,
@@ -121,11 +125,13 @@ impl ProviderRow {
         self.kind == ProviderKind::Local
     }
 
-    /// Parameters that no model of this provider takes.
-    pub fn refused(&self) -> Vec<Parameter> {
-        match self.dialect.as_str() {
+    /// Parameters that no model of this provider takes when asked with `dialect`.
+    pub fn refused(&self, dialect: &str) -> Vec<Parameter> {
+        match dialect {
             "openai_chat" => self.openai_chat.refused(),
+            "openai_responses" => self.openai_responses.refused(),
             "anthropic" => crate::providers::anthropic::REFUSED.to_vec(),
+            "ollama" => crate::providers::ollama::REFUSED.to_vec(),
             _ => Vec::new(),
         }
     }

@@ -66,7 +66,7 @@ pub fn plan(
         for account in &entry.accounts {
             candidates.push(Candidate {
                 provider: entry.row.clone(),
-                adapter: entry.adapter.clone(),
+                adapter: entry.adapters.of(model).clone(),
                 model: model.clone(),
                 account: account.clone(),
                 call: call.clone(),
@@ -128,7 +128,8 @@ fn allowed(permit: &Permit, model: &ModelRow) -> Result<()> {
 
 /// The model must have it, and its wire must be able to ask for it.
 fn check(entry: &Entry, model: &ModelRow, capability: Capability) -> Result<()> {
-    if model.capabilities.contains(&capability) && entry.adapter.offers().contains(&capability) {
+    let offers = entry.adapters.of(model).offers();
+    if model.capabilities.contains(&capability) && offers.contains(&capability) {
         return Ok(());
     }
     Err(Error::new(

@@ -89,7 +89,7 @@ fn api(environment: &[(&str, &str)]) -> ModelApi {
         environment: &environment,
         idle_timeout: Duration::from_secs(1),
     };
-    let snapshot = load(&rows, |_| Ok(Arc::new(Silent))).unwrap();
+    let snapshot = load(&rows, |_, _| Ok(Arc::new(Silent))).unwrap();
     let pages = PageTokens::new(&[7; 32], Clock::system());
     ModelApi::new(Registry::new(snapshot), Arc::new(pages))
 }
