@@ -31,7 +31,7 @@ pub use schema::schema_json;
 pub use secret::Secret;
 pub use sections::{
     AccountSection, CatalogSection, Config, ListenSection, LogFormat, LogSection, OutboundSection,
-    ServerSection, StreamSection,
+    ProtocolSettings, ServerSection, StreamSection,
 };
 pub use values::HumanDuration;
 

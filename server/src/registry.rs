@@ -6,6 +6,7 @@
 //! never changed.
 
 mod account;
+mod address;
 mod find;
 mod load;
 mod model;
@@ -17,6 +18,7 @@ use arc_swap::ArcSwap;
 
 pub use self::{
     account::Account,
+    address::Address,
     load::{Rows, load},
     model::{DatedPrice, Lifecycle, ModelRow},
     provider::{AuthScheme, ProviderKind, ProviderRow},
