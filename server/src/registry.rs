@@ -6,6 +6,7 @@
 //! never changed.
 
 mod account;
+mod address;
 mod find;
 mod keeper;
 mod load;
@@ -18,6 +19,7 @@ use arc_swap::ArcSwap;
 
 pub use self::{
     account::Account,
+    address::Address,
     keeper::Keeper,
     load::{Rows, load},
     model::{DatedPrice, Lifecycle, ModelRow},

@@ -91,7 +91,13 @@ impl Http {
 
 /// Where an operation of the account's provider lies.
 fn address(cx: &CallContext, path: &str) -> String {
-    format!("{}{path}", cx.account.base_uri)
+    let (provider, account) = (&cx.provider, &cx.account);
+    let version = account.protocol.api_version.as_deref();
+    let address = match (&provider.versioned, version) {
+        (Some(versioned), Some(_)) => versioned,
+        _ => &provider.address,
+    };
+    address.of(&account.base_uri, path, &cx.model.provider_model_id, version)
 }
 
 fn headers(cx: &CallContext, wire_headers: &[(&'static str, &'static str)]) -> Result<HeaderMap> {
@@ -106,7 +112,9 @@ fn headers(cx: &CallContext, wire_headers: &[(&'static str, &'static str)]) -> R
         );
     }
     if let Some(secret) = cx.account.secret() {
-        let (name, value) = match &cx.provider.auth.scheme {
+        let bearer = AuthScheme::Bearer;
+        let usual = &cx.provider.auth.scheme;
+        let (name, value) = match if cx.account.protocol.bearer { &bearer } else { usual } {
             AuthScheme::Bearer => (header::AUTHORIZATION, format!("Bearer {secret}")),
             AuthScheme::Header(name) => {
                 (HeaderName::try_from(name).map_err(|_| unusable(cx))?, secret.to_owned())

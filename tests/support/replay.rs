@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -48,14 +48,38 @@ fn dialect(case: &Case) -> &'static str {
     wire(case).map_or("", |(.., dialect)| *dialect)
 }
 
+/// Accounts of the stage at Azure, one for each version of the API.
+const AZURE_VERSIONED: &str = "azure-at-";
+
+/// The deployment of an older address of Azure.
+fn deployment(case: &Case) -> Option<&str> {
+    case.request.path.strip_prefix("/openai/deployments/")?.split('/').next()
+}
+
 fn has_row(provider: &str) -> bool {
+    row_path(provider).exists()
+}
+
+fn catalog_row(provider: &str) -> String {
+    std::fs::read_to_string(row_path(provider)).expect("a row of the catalog")
+}
+
+fn row_path(provider: &str) -> PathBuf {
     let catalog = Path::new(env!("CARGO_MANIFEST_DIR")).join("server/catalog/providers");
-    catalog.join(format!("{provider}.toml")).exists()
+    catalog.join(format!("{provider}.toml"))
 }
 
 /// The row that serves a case: compatible servers are told apart by the name of the case, and a
 /// vendor without a row is played by the plainest one of its dialect.
 fn provider_of(case: &Case) -> String {
+    if case.provider == "azure" && case.request.path.starts_with("/models/") {
+        return "azure-inference".to_owned();
+    }
+    if let (Some(_), Some((_, version))) =
+        (deployment(case), case.request.path.split_once("api-version="))
+    {
+        return format!("{AZURE_VERSIONED}{version}");
+    }
     // Ollama's server speaks OpenAI's chat as well, as any compatible one does.
     let is_native = case.provider != "ollama" || case.protocol.starts_with("ollama");
     if has_row(&case.provider) && is_native {
@@ -93,11 +117,17 @@ impl Stage {
         }
         let mut accounts = String::new();
         for (provider, models) in models {
+            let place = if provider == "azure-inference" { "/base/models" } else { "/base" };
             accounts.push_str(&format!(
                 "[[accounts]]\nid = \"{provider}-test\"\nprovider = \"{provider}\"\n\
-                 api_key = \"env:TEST_KEY\"\nbase_uri = \"{}/base\"\n",
+                 api_key = \"env:TEST_KEY\"\nbase_uri = \"{}{place}\"\n",
                 vendor.url()
             ));
+            if let Some(version) = provider.strip_prefix(AZURE_VERSIONED) {
+                accounts.push_str(&format!("settings.api_version = \"{version}\"\n"));
+                let row = catalog_row("azure").replace("\"azure\"", &format!("{provider:?}"));
+                plan = plan.row(&format!("providers/{provider}.toml"), row);
+            }
             let rows: String = models
                 .iter()
                 .map(|(id, streams, dialect)| model_row(id, *streams, dialect))
@@ -150,6 +180,7 @@ impl Stage {
         };
         let mut wrong = Vec::new();
         let Some(suffix) = suffix(case) else { return wrong };
+        let suffix = if case.provider == "azure" { &case.request.path } else { suffix };
         if asked.path != format!("/base{suffix}") {
             wrong.push(format!("request: path is {}", asked.path));
         }
@@ -182,6 +213,10 @@ impl Stage {
             }),
         ] {
             let (ours, theirs) = (of(&ours), of(theirs));
+            // A deployment stands in the path, and the body's model is not looked at.
+            if what == "model" && deployment(case).is_some() {
+                continue;
+            }
             if ours != theirs {
                 wrong.push(format!("request: {what}: sent {ours}, recorded {theirs}"));
             }
@@ -207,7 +242,8 @@ fn header_text(value: &Value) -> String {
 }
 
 fn asked_model(case: &Case) -> String {
-    case.request.body["model"].as_str().unwrap_or("model").to_owned()
+    let model = deployment(case).or(case.request.body["model"].as_str());
+    model.unwrap_or("model").to_owned()
 }
 
 fn slug(model: &str, streams: bool, dialect: &str) -> String {

@@ -2,19 +2,30 @@
 
 use std::fmt;
 
-use crate::config::Secret;
+use crate::config::{ProtocolSettings, Secret};
 
 /// Credentials are bound to the address they are for; no request can change it.
 pub struct Account {
     pub id: String,
     /// Without a slash at the end.
     pub base_uri: String,
+    pub protocol: ProtocolSettings,
     secret: Option<Secret>,
 }
 
 impl Account {
     pub fn new(id: String, base_uri: &str, secret: Option<Secret>) -> Self {
-        Self { id, base_uri: base_uri.trim_end_matches('/').to_owned(), secret }
+        Self {
+            id,
+            base_uri: base_uri.trim_end_matches('/').to_owned(),
+            protocol: ProtocolSettings::default(),
+            secret,
+        }
+    }
+
+    #[must_use]
+    pub fn with(self, protocol: ProtocolSettings) -> Self {
+        Self { protocol, ..self }
     }
 
     /// The key in clear: for the one header that carries it, and for hiding it in texts.

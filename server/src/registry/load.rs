@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use super::{Account, Adapters, AuthScheme, Entry, ModelRow, ProviderRow, Snapshot};
 use crate::{
-    config::{AccountSection, Environment, Secret},
+    config::{AccountSection, Environment, ProtocolSettings, Secret},
     provider::Provider,
 };
 
@@ -120,10 +120,19 @@ pub fn load(
         snapshot.providers.insert(id, Entry { row: Arc::new(row), adapters, accounts });
     }
     for section in rows.accounts {
-        if !snapshot.providers.contains_key(&section.provider) {
+        let Some(entry) = snapshot.providers.get(&section.provider) else {
             problems.push(format!(
                 "account {}: there is no provider {:?}",
                 section.id, section.provider
+            ));
+            continue;
+        };
+        let is_lost =
+            |account: &Arc<Account>| account.id == section.id && account.base_uri.is_empty();
+        if entry.row.auth.scheme != AuthScheme::None && entry.accounts.iter().any(is_lost) {
+            problems.push(format!(
+                "account {}: {} has an address for each customer: set base_uri",
+                section.id, entry.row.display_name
             ));
         }
     }
@@ -143,19 +152,22 @@ fn accounts(row: &ProviderRow, rows: &Rows<'_>) -> Vec<Arc<Account>> {
         .map(|section| {
             let base_uri = section.base_uri.as_deref().unwrap_or(base_uri);
             let key = section.api_key.clone();
-            Arc::new(Account::new(section.id.clone(), base_uri, key))
+            let account = Account::new(section.id.clone(), base_uri, key);
+            Arc::new(account.with(section.settings.clone()))
         })
         .collect();
-    let key = match row.auth.scheme {
-        AuthScheme::None => None,
-        _ => from_env(&row.auth.key_env).map(|key| Secret::new(key.to_owned())),
-    };
+    let key = from_env(&row.auth.key_env).filter(|_| row.auth.scheme != AuthScheme::None);
+    let token = from_env(&row.auth.bearer_env).filter(|_| key.is_none());
+    let key = key.or(token).map(|key| Secret::new(key.to_owned()));
     let is_named = key.is_some() || named.is_some();
     let needs_nothing = row.auth.scheme == AuthScheme::None && row.base_uri.is_empty();
     let suffices = key.is_some() || !row.auth.required;
-    if needs_nothing || (is_named && suffices) {
+    if needs_nothing || (is_named && suffices && !base_uri.is_empty()) {
+        let version = row.versioned.as_ref().and_then(|one| from_env(&one.api_version_env));
+        let protocol =
+            ProtocolSettings { api_version: version.map(str::to_owned), bearer: token.is_some() };
         let id = format!("{}-env", row.id);
-        accounts.push(Arc::new(Account::new(id, base_uri, key)));
+        accounts.push(Arc::new(Account::new(id, base_uri, key).with(protocol)));
     }
     accounts
 }

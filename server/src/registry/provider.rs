@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use mediary_domain::Parameter;
 use serde::Deserialize;
 
+use super::Address;
 use crate::dialect::{openai, openai_chat, openai_responses};
 
 /// A vendor or a local server, as `catalog/providers/<id>.toml` describes it.
@@ -30,6 +31,12 @@ pub struct ProviderRow {
     pub headers: BTreeMap<String, String>,
     #[serde(default)]
     pub auth: Auth,
+    /// Where its operations lie below the base URL.
+    #[serde(default)]
+    pub address: Address,
+    /// The same for accounts that name a version of the API.
+    #[serde(default)]
+    pub versioned: Option<Address>,
     #[serde(default)]
     pub openai: openai::Quirks,
     #[serde(default)]
@@ -57,6 +64,8 @@ pub struct Auth {
     pub required: bool,
     /// Environment variables that hold the key; the first that is set wins.
     pub key_env: Vec<String>,
+    /// Environment variables that hold a token instead, which is sent as a bearer.
+    pub bearer_env: Vec<String>,
     /// Environment variables that hold another base URL.
     pub base_uri_env: Vec<String>,
 }
@@ -75,6 +84,7 @@ struct AuthRow {
     header: String,
     required: Option<bool>,
     key_env: Vec<String>,
+    bearer_env: Vec<String>,
     base_uri_env: Vec<String>,
 }
 
@@ -84,6 +94,7 @@ impl Default for Auth {
             scheme: AuthScheme::Bearer,
             required: true,
             key_env: Vec::new(),
+            bearer_env: Vec::new(),
             base_uri_env: Vec::new(),
         }
     }
@@ -111,6 +122,7 @@ impl TryFrom<AuthRow> for Auth {
             required: row.required.unwrap_or(scheme != AuthScheme::None),
             scheme,
             key_env: row.key_env,
+            bearer_env: row.bearer_env,
             base_uri_env: row.base_uri_env,
         })
     }
@@ -140,8 +152,12 @@ impl ProviderRow {
     pub fn required_env(&self) -> Vec<String> {
         let key = self.auth.key_env.first().filter(|_| self.auth.scheme != AuthScheme::None);
         let address = self.auth.base_uri_env.first();
+        let has_none = self.base_uri.is_empty() && self.auth.required;
         match (self.auth.required, self.is_local()) {
-            (true, _) => key.into_iter().cloned().collect(),
+            (true, _) => {
+                let address = address.filter(|_| has_none);
+                key.into_iter().chain(address).cloned().collect()
+            }
             (false, true) => address.into_iter().cloned().collect(),
             (false, false) => Vec::new(),
         }

@@ -138,7 +138,10 @@ fn classify(cx: &CallContext, status: Option<StatusCode>, words: &Words, cause: 
     if named(&["tool_use_failed"]) {
         return Class::ModelOutput;
     }
-    if named(&["content_filter", "content_policy_violation", "moderation_blocked"]) {
+    if named(&["content_filter", "content_policy_violation", "moderation_blocked"])
+        || cause.contains("responsibleaipolicyviolation")
+        || cause.contains("content_policy_violation")
+    {
         return Class::ContentFilter;
     }
     if named(&["unsupported_parameter", "unsupported_value"]) && !words.param.is_empty() {
@@ -149,7 +152,7 @@ fn classify(cx: &CallContext, status: Option<StatusCode>, words: &Words, cause: 
     {
         return Class::Authentication;
     }
-    if named(&["model_not_found", "invalid_model", "model_not_available"])
+    if named(&["model_not_found", "invalid_model", "model_not_available", "DeploymentNotFound"])
         || says(&["model not found", "invalid model"])
     {
         return Class::NotFound;
