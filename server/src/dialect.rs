@@ -4,9 +4,11 @@
 //! talks to.
 
 pub mod failure;
+pub mod functions;
 pub mod openai_chat;
 pub mod options;
 pub mod parts;
+pub mod said;
 pub mod sse;
 pub mod text;
 pub mod wire_stream;
