@@ -3,6 +3,8 @@
 //! A dialect knows one wire and the quirks that its rows declare; it never asks which vendor it
 //! talks to.
 
+pub mod effort;
+pub mod exchange;
 pub mod failure;
 pub mod functions;
 pub mod openai_chat;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 pub mod anthropic;
+pub mod gemini;
 pub mod sandbox;
 
 use crate::{
@@ -32,6 +33,7 @@ const ENTRIES: &[(&str, Build)] = &[
     ("anthropic", |setup, _| {
         Arc::new(anthropic::Anthropic::new(setup.http.clone(), setup.clock.clone()))
     }),
+    ("gemini", |setup, _| Arc::new(gemini::Gemini::new(setup.http.clone(), setup.clock.clone()))),
     ("sandbox", |setup, _| Arc::new(sandbox::Sandbox::new(setup.clock.clone()))),
 ];
 
