@@ -11,6 +11,7 @@ pub mod openai_chat;
 pub mod options;
 pub mod parts;
 pub mod said;
+pub mod sole;
 pub mod sse;
 pub mod text;
 pub mod wire_stream;

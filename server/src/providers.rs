@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 pub mod anthropic;
+pub mod cohere;
 pub mod gemini;
 pub mod sandbox;
 
@@ -34,6 +35,7 @@ const ENTRIES: &[(&str, Build)] = &[
         Arc::new(anthropic::Anthropic::new(setup.http.clone(), setup.clock.clone()))
     }),
     ("gemini", |setup, _| Arc::new(gemini::Gemini::new(setup.http.clone(), setup.clock.clone()))),
+    ("cohere", |setup, _| Arc::new(cohere::Cohere::new(setup.http.clone(), setup.clock.clone()))),
     ("sandbox", |setup, _| Arc::new(sandbox::Sandbox::new(setup.clock.clone()))),
 ];
 

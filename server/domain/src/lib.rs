@@ -21,4 +21,4 @@ pub use chat::{
 pub use error::{Error, Kind, Resource, Result, Retry, Violation};
 pub use money::{PicoUsd, Price, PriceUnit, cost_of_tokens};
 pub use target::Target;
-pub use usage::{TokenUsage, UsageSource};
+pub use usage::{Billed, TokenUsage, UsageSource};

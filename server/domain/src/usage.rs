@@ -9,7 +9,16 @@ pub struct TokenUsage {
     pub cache_write: Option<i64>,
     pub output: i64,
     pub reasoning: Option<i64>,
+    /// What is paid, where the provider says that it differs from what was counted.
+    pub billed: Option<Billed>,
     pub source: UsageSource,
+}
+
+/// Tokens that are paid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Billed {
+    pub input: i64,
+    pub output: i64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -126,6 +126,7 @@ impl ProviderRow {
         match self.dialect.as_str() {
             "openai_chat" => self.openai_chat.refused(),
             "anthropic" => crate::providers::anthropic::REFUSED.to_vec(),
+            "cohere" => crate::providers::cohere::REFUSED.to_vec(),
             "gemini" => crate::providers::gemini::REFUSED.to_vec(),
             _ => Vec::new(),
         }
