@@ -143,6 +143,8 @@ impl ProviderRow {
             "openai_chat" => self.openai_chat.refused(),
             "openai_responses" => self.openai_responses.refused(),
             "anthropic" => crate::providers::anthropic::REFUSED.to_vec(),
+            "cohere" => crate::providers::cohere::REFUSED.to_vec(),
+            "gemini" => crate::providers::gemini::REFUSED.to_vec(),
             "ollama" => crate::providers::ollama::REFUSED.to_vec(),
             _ => Vec::new(),
         }
