@@ -2,16 +2,19 @@
 //!
 //! Leaves the calls to `client`. Nothing is dialled before the first call.
 
-use std::{fmt, time::Duration};
+use std::{fmt, fs, time::Duration};
 
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, ClientTlsConfig, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
-use crate::{Client, Error, Result, env};
+use crate::{
+    Client, Error, Result,
+    profile::{Place, Wish},
+};
 
 /// Where a server listens unless it is told otherwise.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8484";
@@ -36,6 +39,7 @@ pub(crate) struct Limits {
 pub struct Builder {
     url: String,
     api_key: Option<String>,
+    ca_pem: Option<Vec<u8>>,
     connect_timeout: Duration,
     limits: Limits,
 }
@@ -50,6 +54,7 @@ impl Default for Builder {
         Self {
             url: DEFAULT_URL.to_owned(),
             api_key: None,
+            ca_pem: None,
             connect_timeout: Duration::from_secs(5),
             limits,
         }
@@ -57,11 +62,19 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The default set-up, with `MEDIARY_URL` and `MEDIARY_API_KEY` where they are set.
-    pub fn from_env() -> Self {
-        let builder = Self::default();
-        let url = env::var(env::URL).unwrap_or_else(|| DEFAULT_URL.to_owned());
-        builder.url(url).maybe_api_key(env::var(env::API_KEY))
+    /// The default set-up, with `MEDIARY_URL`, `MEDIARY_API_KEY` and `MEDIARY_CA` where they are set,
+    /// and for the rest the profile that `MEDIARY_PROFILE` or the profiles file chooses.
+    pub fn from_env() -> Result<Self> {
+        Self::at(&Place::settle(Wish::default())?)
+    }
+
+    pub(crate) fn at(place: &Place) -> Result<Self> {
+        let builder = Self::default().url(&place.url).maybe_api_key(place.api_key.clone());
+        let Some(file) = &place.ca else { return Ok(builder) };
+        let pem = fs::read(file).map_err(|error| {
+            Error::setup(format!("the certificates in {} cannot be read: {error}", file.display()))
+        })?;
+        Ok(builder.ca_pem(pem))
     }
 
     /// Address of the server, `http://` or `https://`; without either, `http://` is meant.
@@ -78,6 +91,12 @@ impl Builder {
     /// Key of the caller, where there may be none.
     pub fn maybe_api_key(mut self, key: Option<String>) -> Self {
         self.api_key = key.filter(|key| !key.is_empty());
+        self
+    }
+
+    /// Certificates in PEM of who may vouch for the server, in place of those that browsers know.
+    pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.ca_pem = Some(pem.into());
         self
     }
 
@@ -142,7 +161,11 @@ impl Builder {
         if !secure {
             return Ok(endpoint);
         }
-        let tls = ClientTlsConfig::new().with_webpki_roots().timeout(self.connect_timeout);
+        let tls = ClientTlsConfig::new().timeout(self.connect_timeout);
+        let tls = match &self.ca_pem {
+            Some(pem) => tls.ca_certificate(Certificate::from_pem(pem)),
+            None => tls.with_webpki_roots(),
+        };
         endpoint.tls_config(tls).map_err(|error| Error::setup(error.to_string()))
     }
 }

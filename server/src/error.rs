@@ -108,7 +108,10 @@ pub fn status(error: &Error) -> Status {
     // The first field that is wrong is a fact as well.
     let field = error.violations().first().filter(|_| code == Code::InvalidArgument);
     let field = field.map(|one| ("field", cut(&one.field, FIELD_LIMIT)));
-    let facts = facts.chain(field).map(|(key, value)| (key.to_owned(), value));
+    // So is the resource that it speaks of.
+    let resource = error.resource().filter(|_| !error.facts().contains_key("resource"));
+    let resource = resource.map(|one| ("resource", cut(&one.name, FACT_LIMIT)));
+    let facts = facts.chain(field).chain(resource).map(|(key, value)| (key.to_owned(), value));
     let mut details = ErrorDetails::with_error_info(
         reason,
         DOMAIN,
