@@ -12,7 +12,7 @@ mod out;
 mod problem;
 mod table;
 
-use std::{convert::Infallible, fmt, process::ExitCode, str::FromStr};
+use std::{convert::Infallible, fmt, path::PathBuf, process::ExitCode, str::FromStr};
 
 use clap::{Args, Subcommand, ValueEnum};
 pub use clap_complete::Shell;
@@ -32,6 +32,9 @@ pub struct Global {
     /// Key to call the server with
     #[arg(long, global = true, help_heading = GLOBAL, env = env::API_KEY, value_name = "KEY", hide_env_values = true)]
     pub api_key: Option<Key>,
+    /// Certificates in PEM that may have signed the server's; without it those that everybody trusts
+    #[arg(long, global = true, help_heading = GLOBAL, env = env::CA, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// How results are printed
     #[arg(short, long, global = true, help_heading = GLOBAL, value_name = "FORM", value_enum, default_value = "table")]
     pub output: Output,
@@ -106,7 +109,12 @@ pub fn completions(shell: Shell, command: &mut clap::Command) -> ExitCode {
 impl Global {
     fn client(&self) -> Result<Client, Problem> {
         let key = self.api_key.as_ref().map(|key| key.0.clone());
-        Ok(Client::builder().url(&self.url).maybe_api_key(key).build()?)
+        let builder = Client::builder().url(&self.url).maybe_api_key(key);
+        let builder = match &self.ca {
+            Some(path) => builder.ca_file(path)?,
+            None => builder,
+        };
+        Ok(builder.build()?)
     }
 }
 

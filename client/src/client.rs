@@ -34,9 +34,9 @@ impl Client {
         Builder::default()
     }
 
-    /// The server of `MEDIARY_URL` with the key of `MEDIARY_API_KEY`.
+    /// The server of `MEDIARY_URL` with the key of `MEDIARY_API_KEY`, known by `MEDIARY_CA`.
     pub fn from_env() -> Result<Self> {
-        Builder::from_env().build()
+        Builder::from_env()?.build()
     }
 
     pub(crate) fn new(transport: Transport, limits: Limits) -> Self {

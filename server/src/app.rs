@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use axum::Router;
 use mediary_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
@@ -10,7 +9,6 @@ use mediary_proto::{
         text_service_server::TextServiceServer,
     },
 };
-use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 use tracing::info;
@@ -19,7 +17,7 @@ use crate::{
     clock::Clock,
     config::{Config, Environment, Loaded},
     http::{self, Readiness},
-    listener::{self, Signals},
+    listener::{self, Entrance, Signals, tls::Tls},
     providers::{self, Setup},
     registry::{self, Registry, Rows, Snapshot},
     service::{
@@ -37,9 +35,9 @@ use crate::{
 
 /// A house that stands and listens, and does not answer yet.
 pub struct App {
-    listener: TcpListener,
-    router: Router,
+    entrances: Vec<Entrance>,
     config: Config,
+    clock: Clock,
     signals: Signals,
     readiness: Readiness,
     health: HealthReporter,
@@ -49,7 +47,7 @@ pub struct App {
 impl App {
     /// Builds every room; all that can be wrong is wrong here, before anything is answered.
     pub async fn build(loaded: Loaded, clock: Clock) -> Result<Self, String> {
-        let Loaded { config, environment, .. } = loaded;
+        let Loaded { mut config, environment, .. } = loaded;
         let signals = Signals::default();
 
         let transport =
@@ -57,38 +55,54 @@ impl App {
         let registry = Registry::new(snapshot(&config, &environment, transport, &clock)?);
 
         let served = service::served();
-        let stalls = Stalls::new(clock.clone());
-        let gate = Gate {
-            methods: Methods::read(&served)?,
-            allowed_origins: config.listen.allowed_origins.clone(),
-            clock: clock.clone(),
-            is_loopback: config.listen.address.ip().is_loopback(),
-            public_origin: config.server.public_base_uri.as_deref().map(origin_of),
-            draining: signals.draining.clone(),
-            stalls: stalls.clone(),
-        };
+        let stalls = Stalls::new(clock.clone(), config.stream.stall_timeout.get());
         let (health, health_service) = tonic_health::server::health_reporter();
-        let services = services(&config, &registry, &clock, &signals)
-            .add_service(health_service)
-            .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1().map_err(text)?)
-            .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1alpha().map_err(text)?);
+        let services = services(&config, &registry, &clock, &signals).add_service(health_service);
         let readiness = Readiness::default();
-        let grpc = layers::stack(services.into_axum_router(), Arc::new(gate));
-        let router = layers::front(grpc, http::routes(readiness.clone()));
-
-        let listener = listener::bind(config.listen.address).await?;
-        Ok(Self { listener, router, config, signals, readiness, health, stalls })
+        let mut entrances = Vec::new();
+        for Way { key, address, serves_admin, tls } in ways(&config)? {
+            let is_loopback = address.ip().to_canonical().is_loopback();
+            let gate = Arc::new(Gate {
+                methods: Methods::read(&served)?,
+                allowed_origins: config.listen.allowed_origins.clone(),
+                allowed_hosts: config.listen.allowed_hosts.clone(),
+                clock: clock.clone(),
+                is_loopback,
+                serves_admin,
+                public_origin: config.server.public_base_uri.as_deref().map(origin_of),
+                draining: signals.draining.clone(),
+                calls: signals.calls.clone(),
+                stalls: stalls.clone(),
+            });
+            let services = match is_loopback || config.listen.public_reflection {
+                true => reflected(services.clone())?,
+                false => services.clone(),
+            };
+            let grpc = layers::stack(services.into_axum_router(), gate.clone());
+            let router = layers::front(grpc, http::routes(readiness.clone()), gate);
+            entrances.push(Entrance { listener: listener::bind(key, address).await?, router, tls });
+        }
+        let most = &mut config.listen.max_connections;
+        *most = listener::connections_that_fit(*most);
+        Ok(Self { entrances, config, clock, signals, readiness, health, stalls })
     }
 
-    /// Whether it could be built: reads the catalog, binds nothing.
+    /// Whether it could be built: reads the catalog and the certificates, binds nothing.
     pub fn check(loaded: &Loaded, clock: &Clock) -> Result<(), String> {
+        ways(&loaded.config)?;
         let transport =
             Http::new(clock.clone(), loaded.config.outbound.connect_timeout.get()).map_err(text)?;
         snapshot(&loaded.config, &loaded.environment, transport, clock).map(drop)
     }
 
-    pub fn address(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
+    /// Where it listens; the admin services may have an address of their own behind it.
+    pub fn addresses(&self) -> std::io::Result<Vec<SocketAddr>> {
+        self.entrances.iter().map(|one| one.listener.local_addr()).collect()
+    }
+
+    /// Whether there is anything that `Signals::reload` has read again.
+    pub fn reloads(&self) -> bool {
+        self.entrances.iter().any(|one| one.tls.is_some())
     }
 
     /// Cancel `draining` to let it finish its work, `closing` to end at once.
@@ -98,7 +112,7 @@ impl App {
 
     /// Answers until it is told to stop, and returns once every connection has ended.
     pub async fn run(self) {
-        let Self { listener, router, config, signals, readiness, health, stalls } = self;
+        let Self { entrances, config, clock, signals, readiness, health, stalls } = self;
         readiness.set(true);
         set_health(&health, true).await;
         let draining = async {
@@ -107,12 +121,55 @@ impl App {
             readiness.set(false);
             set_health(&health, false).await;
         };
-        let serving = listener::serve(listener, router, &config.listen, signals.clone());
+        // One that two entrances share is looked after once.
+        let certificates = entrances.iter().filter_map(|one| one.tls.clone());
+        let mut certificates: Vec<Arc<Tls>> = certificates.collect();
+        certificates.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        let certificates = futures::future::join_all(
+            certificates.iter().map(|one| one.watch(signals.reload.subscribe())),
+        );
+        let stall = config.stream.stall_timeout.get();
+        let serving = listener::serve(entrances, &config.listen, stall, &clock, signals.clone());
         tokio::select! {
             _ = async { tokio::join!(draining, serving) } => {}
             () = stalls.sweep() => {}
+            () = async { certificates.await; std::future::pending().await } => {}
         }
     }
+}
+
+/// An address to listen on.
+struct Way {
+    key: &'static str,
+    address: SocketAddr,
+    serves_admin: bool,
+    tls: Option<Arc<Tls>>,
+}
+
+/// The main one first.
+fn ways(config: &Config) -> Result<Vec<Way>, String> {
+    let Config { listen, admin, .. } = config;
+    let main = Way {
+        key: "listen.address",
+        address: listen.address,
+        serves_admin: admin.address.is_none()
+            && (admin.on_public || listen.address.ip().to_canonical().is_loopback()),
+        tls: Tls::load("listen.tls", &listen.tls)?.map(Arc::new),
+    };
+    let own = Tls::load("admin.tls", &admin.tls)?.map(Arc::new);
+    let aside = admin.address.map(|address| Way {
+        key: "admin.address",
+        address,
+        serves_admin: true,
+        tls: own.or_else(|| main.tls.clone()),
+    });
+    Ok([Some(main), aside].into_iter().flatten().collect())
+}
+
+fn reflected(services: Routes) -> Result<Routes, String> {
+    Ok(services
+        .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1().map_err(text)?)
+        .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1alpha().map_err(text)?))
 }
 
 fn snapshot(

@@ -5,6 +5,7 @@
 //! Leaves: whether a provider exists (`registry`), and what a setting does (the room it names).
 //! Invariant: a `Loaded` is sound; nothing downstream checks a setting again.
 
+mod certificates;
 mod checks;
 mod draft;
 mod environment;
@@ -30,8 +31,8 @@ pub use problem::{Problem, Problems};
 pub use schema::schema_json;
 pub use secret::Secret;
 pub use sections::{
-    AccountSection, CatalogSection, Config, ListenSection, LogFormat, LogSection, OutboundSection,
-    ServerSection, StreamSection,
+    AccountSection, AdminSection, CatalogSection, ClientAuth, Config, ListenSection, LogFormat,
+    LogSection, OutboundSection, ServerSection, StreamSection, TlsSection,
 };
 pub use values::HumanDuration;
 
@@ -91,5 +92,7 @@ pub fn load(source: Source) -> Result<Loaded, Problems> {
     if let Some(directory) = checked.catalog_directory {
         config.catalog.directory = Some(directory);
     }
+    checked.listen_tls.place(&mut config.listen.tls);
+    checked.admin_tls.place(&mut config.admin.tls);
     Ok(Loaded { config, environment: source.environment, warnings: checked.warnings, origins })
 }

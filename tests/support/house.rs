@@ -30,7 +30,9 @@ pub fn binary() -> PathBuf {
 pub struct Plan {
     config: String,
     files: Vec<(String, String)>,
+    beside: Vec<(String, String)>,
     environment: Vec<(String, String)>,
+    open_files: Option<usize>,
 }
 
 /// A running server. Dropping it kills the process and fails the test if it had panicked.
@@ -55,6 +57,18 @@ impl Plan {
         self
     }
 
+    /// A file beside `mediary.toml`.
+    pub fn file(mut self, path: &str, text: impl Into<String>) -> Self {
+        self.beside.push((path.to_owned(), text.into()));
+        self
+    }
+
+    /// The most files that the server may have open.
+    pub fn open_files(mut self, most: usize) -> Self {
+        self.open_files = Some(most);
+        self
+    }
+
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.push((name.to_owned(), value.into()));
         self
@@ -72,7 +86,18 @@ impl Plan {
         for (path, toml) in &self.files {
             write(folder.path(), &format!("catalog/{path}"), toml);
         }
-        let mut child = Command::new(binary())
+        for (path, text) in &self.beside {
+            write(folder.path(), path, text);
+        }
+        let mut command = match self.open_files {
+            Some(most) => {
+                let mut command = Command::new("prlimit");
+                command.arg(format!("--nofile={most}:{most}")).arg(binary());
+                command
+            }
+            None => Command::new(binary()),
+        };
+        let mut child = command
             .arg("serve")
             .current_dir(folder.path())
             .env_clear()
@@ -88,7 +113,7 @@ impl Plan {
         let stderr = BufReader::new(child.stderr.take().unwrap());
         collect(stderr, log.clone(), |_| {});
         collect(stdout, log.clone(), move |line| {
-            if let Some(address) = address_in(line) {
+            if let Some(address) = address_in(line, "listening on") {
                 let _ = told.send(address);
             }
         });
@@ -120,6 +145,44 @@ impl House {
     /// Everything that was logged so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
+    }
+
+    /// Where the admin services have a listener of their own.
+    pub fn admin_address(&self) -> String {
+        let log = self.log.lock().unwrap();
+        let found = log.iter().find_map(|line| address_in(line, "listening to admins on"));
+        found.expect("an admin listener")
+    }
+
+    /// Waits until the log says `words`.
+    pub fn wait_for_log(&self, words: &str) {
+        let begin = Instant::now();
+        while !self.log().contains(words) {
+            assert!(begin.elapsed() < Duration::from_secs(20), "no {words:?} in:\n{}", self.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Writes a file beside `mediary.toml`, whole from one moment to the next.
+    pub fn rewrite(&self, path: &str, text: &str) {
+        write(self.folder.path(), ".new", text);
+        fs::rename(self.folder.path().join(".new"), self.folder.path().join(path)).unwrap();
+    }
+
+    /// Processor time that the server has used.
+    pub fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it runs");
+        let fields = stat.rsplit_once(')').expect("a name in brackets").1;
+        let mut fields = fields.split_whitespace().skip(11);
+        let mut ticks = || fields.next().unwrap().parse::<u64>().unwrap();
+        Duration::from_millis((ticks() + ticks()) * 10)
+    }
+
+    /// Memory that the server holds, in KiB.
+    pub fn rss_kib(&self) -> u64 {
+        let facts = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).unwrap();
+        let line = facts.lines().find(|line| line.starts_with("Rss:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     pub fn pid(&self) -> u32 {
@@ -215,8 +278,8 @@ fn collect(
     });
 }
 
-fn address_in(line: &str) -> Option<String> {
+fn address_in(line: &str, words: &str) -> Option<String> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
     let message = line.get("message")?.as_str()?;
-    message.starts_with("listening on").then(|| line["address"].as_str().unwrap().to_owned())
+    message.starts_with(words).then(|| line["address"].as_str().unwrap().to_owned())
 }

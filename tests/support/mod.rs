@@ -6,6 +6,7 @@
 #![expect(dead_code, reason = "each test file uses its own part of the harness")]
 
 pub mod ask;
+pub mod certificates;
 pub mod cut;
 pub mod house;
 pub mod recordings;

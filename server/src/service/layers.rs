@@ -4,6 +4,7 @@
 //! not be answered; the policy stands inside grpc-web, so that both wires meet the same rules.
 
 use std::{
+    net::IpAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -22,7 +23,7 @@ use http::{HeaderMap, HeaderName, Method as HttpMethod, StatusCode, Version, hea
 use http_body::Body as _;
 use http_body_util::StreamBody;
 use mediary_domain::{Error, Kind};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::Status;
 use tonic_web::GrpcWebLayer;
 use tower::ServiceExt as _;
@@ -37,6 +38,8 @@ use crate::{
 /// What is read of a request that was refused already.
 const MOST_HEARD_OUT: usize = 64 << 20;
 const LONGEST_HEARD_OUT: Duration = Duration::from_secs(5);
+/// What a stream gets beyond its deadline to begin with its end.
+const TO_SAY_WHY: Duration = Duration::from_secs(1);
 
 /// When a call must have ended; every method finds it in its request's extensions.
 #[derive(Clone, Copy, Debug)]
@@ -48,15 +51,22 @@ pub struct Gate {
     pub clock: Clock,
     /// Whether only this machine reaches the listener.
     pub is_loopback: bool,
+    /// Whether the admin services answer on this listener.
+    pub serves_admin: bool,
+    /// By which the server may be called where only this machine reaches it.
+    pub allowed_hosts: Vec<String>,
     /// Scheme, host and port of `server.public_base_uri`.
     pub public_origin: Option<String>,
     pub stalls: Stalls,
     /// Fired when no new work is taken.
     pub draining: CancellationToken,
+    /// Counts those that are open.
+    pub calls: TaskTracker,
 }
 
-/// One port for both: gRPC and grpc-web go to `grpc`, everything else to `http`.
-pub fn front(grpc: Router, http: Router) -> Router {
+/// One port for both: gRPC and grpc-web go to `grpc`, everything else to `http`. Whoever calls the
+/// server by a name that is not its own gets to neither.
+pub fn front(grpc: Router, http: Router, gate: Arc<Gate>) -> Router {
     http.fallback(move |request: Request| async move {
         if is_grpc(&request) {
             grpc.oneshot(request).await.into_response()
@@ -64,6 +74,7 @@ pub fn front(grpc: Router, http: Router) -> Router {
             StatusCode::NOT_FOUND.into_response()
         }
     })
+    .layer(from_fn_with_state(gate, host))
 }
 
 /// By content type, or a browser asking whether it may send one.
@@ -149,14 +160,56 @@ impl Gate {
             || self.public_origin.as_deref() == Some(origin)
             || (!self.is_loopback && !host.is_empty() && asked == Some(host))
     }
+
+    /// Whether `host`, with its port if there is one, means this server.
+    fn is_called(&self, host: &str) -> bool {
+        let name = without_port(host);
+        let is_one =
+            |known: &str| host.eq_ignore_ascii_case(known) || name.eq_ignore_ascii_case(known);
+        let public = self.public_origin.as_deref().and_then(|origin| origin.split_once("://"));
+        !self.is_loopback
+            || is_this_machine(name)
+            || self.allowed_hosts.iter().any(|known| is_one(known))
+            || public.is_some_and(|(_, known)| is_one(without_port(known)))
+    }
+}
+
+/// What a client may call a loopback address; names that end in .localhost never leave a machine
+/// (RFC 6761, 6.3).
+fn is_this_machine(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&name);
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || address.parse::<IpAddr>().is_ok_and(|one| one.to_canonical().is_loopback())
 }
 
 fn is_loopback(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
+    matches!(without_port(host), "localhost" | "127.0.0.1" | "[::1]")
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
+    }
+}
+
+/// A page may have its own name point at this machine (DNS rebinding): its browser then takes the
+/// server for that page's own, sends no `Origin` with a simple request, and shows the answer. What
+/// it cannot do is to call it by another name.
+async fn host(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    let called = request.uri().authority().map(|authority| authority.as_str());
+    let header = request.headers().get(header::HOST).map(|value| value.to_str().unwrap_or(""));
+    let Some(wrong) = called.into_iter().chain(header).find(|host| !gate.is_called(host)) else {
+        return next.run(request).await;
     };
-    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+    if is_grpc(&request) {
+        let message = "the server is not called by this name: add it to listen.allowed_hosts";
+        return refused(&Error::new(Kind::OriginNotAllowed, message).fact("host", wrong));
+    }
+    let message = "this server is not called by this name: see listen.allowed_hosts\n";
+    (StatusCode::MISDIRECTED_REQUEST, message).into_response()
 }
 
 /// Only browsers send `Origin`, and they cannot be made to lie about it.
@@ -186,6 +239,13 @@ async fn policy(State(gate): State<Arc<Gate>>, mut request: Request, next: Next)
         // Health and reflection are not ours and have no policy.
         return next.run(request).await;
     };
+    if !gate.serves_admin && path.starts_with("/mediary.admin.") {
+        let message = "the admin services do not answer here: call admin.address, or set \
+                       admin.on_public";
+        return refused(
+            &Error::new(Kind::MethodDisabled, message).fact("method", method.full_name.as_str()),
+        );
+    }
     if !method.is_served {
         let message = format!("{} is not built into this server", method.full_name);
         return refused(
@@ -206,11 +266,12 @@ async fn policy(State(gate): State<Arc<Gate>>, mut request: Request, next: Next)
     let now = gate.clock.now();
     let Some(deadline) = clock::after(now, wait) else { return next.run(request).await };
     request.extensions_mut().insert(Deadline(deadline));
-    if method.streams {
-        // The method ends its own stream, with an event that says why.
-        return gate.stalls.watch(next.run(request).await);
-    }
-    match tokio::time::timeout(wait, next.run(request)).await {
+    let call = gate.calls.token();
+    // A method ends its own stream, with an event that says why; but a request that never comes
+    // whole gets to no method.
+    let most = if method.streams { wait.saturating_add(TO_SAY_WHY) } else { wait };
+    match tokio::time::timeout(most, next.run(request)).await {
+        Ok(response) if method.streams => gate.stalls.watch(response, call),
         Ok(response) => response,
         Err(_) => refused(&deadline_exceeded(wait)),
     }
@@ -289,6 +350,18 @@ mod tests {
         assert_eq!(read("99999999H").unwrap(), Some(Duration::from_secs(99_999_999 * 3_600)));
         for nonsense in ["", "S", "5", "-1S", "123456789S", "5 S", "5x", "é"] {
             assert!(read(nonsense).is_err(), "{nonsense:?}");
+        }
+    }
+
+    #[test]
+    fn what_clients_call_a_loopback_address_is_this_machine() {
+        for name in
+            ["localhost", "LocalHost.", "a.localhost", "127.0.0.1", "127.8.0.1", "[::1]", "::1"]
+        {
+            assert!(is_this_machine(name), "{name}");
+        }
+        for name in ["", "localhost.evil.example", "evillocalhost", "127.0.0.1.nip.io", "0.0.0.0"] {
+            assert!(!is_this_machine(name), "{name}");
         }
     }
 

@@ -15,14 +15,13 @@ use std::{
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::info;
 
 use crate::clock::Clock;
 
-/// How long a reader may leave a stream alone that has more for it.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How often all streams are looked at.
-const ROUND: Duration = Duration::from_secs(1);
+/// How often all streams are looked at, at most and at least.
+const ROUNDS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// Watches every open stream.
 #[derive(Clone)]
@@ -42,24 +41,26 @@ struct Watched {
 }
 
 impl Stalls {
-    pub fn new(clock: Clock) -> Self {
-        Self(Arc::new(Inner { clock, patience: PATIENCE, streams: Mutex::default() }))
+    /// `patience`: how long a reader may leave a stream alone that has more for it.
+    pub fn new(clock: Clock, patience: Duration) -> Self {
+        Self(Arc::new(Inner { clock, patience, streams: Mutex::default() }))
     }
 
-    /// Has the body of a streamed answer watched.
-    pub fn watch(&self, response: Response) -> Response {
+    /// Has the body of a streamed answer watched; its `call` is over when the body is dropped.
+    pub fn watch(&self, response: Response, call: TaskTrackerToken) -> Response {
         response.map(|body| {
             let left = Some(self.0.clock.now());
             let watched = Arc::new(Mutex::new(Watched { body: Some(body), left }));
             lock(&self.0.streams).push(Arc::downgrade(&watched));
-            Body::new(WatchedBody { watched, clock: self.0.clock.clone() })
+            Body::new(WatchedBody { watched, clock: self.0.clock.clone(), _call: call })
         })
     }
 
     /// Looks after them for ever.
     pub async fn sweep(&self) {
+        let round = (self.0.patience / 10).clamp(ROUNDS.0, ROUNDS.1);
         loop {
-            tokio::time::sleep(ROUND).await;
+            tokio::time::sleep(round).await;
             let ended = self.end_stalled();
             if ended > 0 {
                 info!(streams = ended, "ended {ended} streams whose readers stopped reading");
@@ -91,6 +92,7 @@ impl Stalls {
 struct WatchedBody {
     watched: Arc<Mutex<Watched>>,
     clock: Clock,
+    _call: TaskTrackerToken,
 }
 
 impl HttpBody for WatchedBody {
@@ -132,6 +134,7 @@ mod tests {
     };
 
     use http_body_util::BodyExt as _;
+    use tokio_util::task::TaskTracker;
     use uuid::Uuid;
 
     use super::*;
@@ -159,13 +162,14 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "the moment from which the test's clock counts")]
     async fn a_stream_is_ended_when_its_reader_leaves_it_and_not_while_the_provider_thinks() {
         let source = Arc::new(Stepped(Instant::now(), AtomicU64::new(0)));
-        let stalls = Stalls::new(Clock::new(source.clone()));
+        let stalls = Stalls::new(Clock::new(source.clone()), Duration::from_secs(30));
+        let calls = TaskTracker::new();
         let frames = async_stream::stream! {
             yield Ok::<_, axum::Error>(Bytes::from_static(b"one"));
             yield Ok(Bytes::from_static(b"two"));
             std::future::pending::<()>().await;
         };
-        let response = stalls.watch(Response::new(Body::from_stream(frames)));
+        let response = stalls.watch(Response::new(Body::from_stream(frames)), calls.token());
         let mut body = response.into_body();
         body.frame().await.unwrap().unwrap();
         source.1.store(29, Ordering::Relaxed);
@@ -176,7 +180,7 @@ mod tests {
         source.1.store(500, Ordering::Relaxed);
         assert_eq!(stalls.end_stalled(), 0);
 
-        let response = stalls.watch(Response::new(Body::from("never read")));
+        let response = stalls.watch(Response::new(Body::from("never read")), calls.token());
         source.1.store(530, Ordering::Relaxed);
         assert_eq!(stalls.end_stalled(), 1);
         assert!(response.into_body().frame().await.unwrap().is_err());
