@@ -80,7 +80,10 @@ impl Plan {
         if !self.files.is_empty() {
             config.push_str("catalog.directory = \"catalog\"\n");
         }
-        config.push_str("log.format = \"json\"\nlisten.address = \"127.0.0.1:0\"\n");
+        config.push_str("log.format = \"json\"\n");
+        if !self.config.contains("listen.address") {
+            config.push_str("listen.address = \"127.0.0.1:0\"\n");
+        }
         config.push_str(&self.config);
         write(folder.path(), "mediary.toml", &config);
         for (path, toml) in &self.files {
@@ -118,7 +121,11 @@ impl Plan {
             }
         });
         match heard.recv_timeout(Duration::from_secs(20)) {
-            Ok(address) => House { address, folder, child, log },
+            // All addresses of this machine: it is called by one.
+            Ok(address) => {
+                let address = address.replace("0.0.0.0", "127.0.0.1");
+                House { address, folder, child, log }
+            }
             Err(_) => panic!("the server did not start:\n{}", log.lock().unwrap().join("\n")),
         }
     }

@@ -9,6 +9,7 @@ pub mod ask;
 pub mod certificates;
 pub mod cut;
 pub mod house;
+pub mod peer;
 pub mod recordings;
 pub mod replay;
 pub mod saw;

@@ -69,7 +69,13 @@ pub struct Gate {
 pub fn front(grpc: Router, http: Router, gate: Arc<Gate>) -> Router {
     http.fallback(move |request: Request| async move {
         if is_grpc(&request) {
-            grpc.oneshot(request).await.into_response()
+            match *request.method() {
+                // Every call is one (gRPC over HTTP/2, requests); tonic does not look.
+                HttpMethod::POST | HttpMethod::OPTIONS => {
+                    grpc.oneshot(request).await.into_response()
+                }
+                _ => StatusCode::METHOD_NOT_ALLOWED.into_response(),
+            }
         } else {
             StatusCode::NOT_FOUND.into_response()
         }
