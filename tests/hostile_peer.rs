@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use support::{
     House,
     ask::{listen, question},
+    house::many_files,
     peer::{
         CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PING, PREFACE,
         PRIORITY, Peer, RST_STREAM, SETTINGS, WINDOW_UPDATE, call, frame,
@@ -379,6 +380,7 @@ async fn peers_that_say_nothing_or_half_a_word_are_let_go() {
 
 #[tokio::test]
 async fn five_thousand_silent_peers_keep_nobody_out() {
+    many_files();
     let house = House::plan()
         .config("listen.handshake_timeout = \"2s\"\nlisten.max_connections = 1000")
         .start();
@@ -438,7 +440,7 @@ async fn few_descriptors_lower_the_number_of_connections_and_spin_nothing() {
 async fn a_process_without_a_descriptor_left_waits_and_recovers() {
     let house = House::new();
     // Whatever it has open now is all it may have.
-    let open = std::fs::read_dir(format!("/proc/{}/fd", house.pid())).unwrap().count();
+    let open = house.open_files();
     let limit = |most: usize| {
         let done = std::process::Command::new("prlimit")
             .args([format!("--pid={}", house.pid()), format!("--nofile={most}:")])

@@ -115,6 +115,7 @@ pub async fn serve(
         let answering = join_all(doors.iter().map(|door| door.admit(&late, || None)));
         let _ = timeout(farewell, answering).await;
         drop(doors);
+        info!("the addresses are free for a successor");
         std::future::pending::<()>().await;
     };
     tokio::select! {

@@ -55,6 +55,11 @@ impl Authority {
 
     /// A connection that asks for one protocol and trusts this authority alone.
     pub async fn connect(&self, house: &House, protocol: &str) -> std::io::Result<Secure> {
+        self.connect_to(&house.address, protocol).await
+    }
+
+    /// The same to another listener of a server.
+    pub async fn connect_to(&self, address: &str, protocol: &str) -> std::io::Result<Secure> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.pem().as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -64,7 +69,7 @@ impl Authority {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-        let tcp = TcpStream::connect(&house.address).await?;
+        let tcp = TcpStream::connect(address).await?;
         let name = ServerName::try_from("localhost").unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, tcp).await
     }

@@ -156,9 +156,9 @@ impl House {
 
     /// Where the admin services have a listener of their own.
     pub fn admin_address(&self) -> String {
+        self.wait_for_log("listening to admins on");
         let log = self.log.lock().unwrap();
-        let found = log.iter().find_map(|line| address_in(line, "listening to admins on"));
-        found.expect("an admin listener")
+        log.iter().find_map(|line| address_in(line, "listening to admins on")).unwrap()
     }
 
     /// Waits until the log says `words`.
@@ -174,6 +174,11 @@ impl House {
     pub fn rewrite(&self, path: &str, text: &str) {
         write(self.folder.path(), ".new", text);
         fs::rename(self.folder.path().join(".new"), self.folder.path().join(path)).unwrap();
+    }
+
+    /// How many files and sockets the server has open.
+    pub fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs").count()
     }
 
     /// Processor time that the server has used.
@@ -253,6 +258,13 @@ pub fn run(folder: &Path, environment: &[(&str, &str)], arguments: &[&str], inpu
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// Lets the test itself have as many files open as it may, for tests with many sockets.
+pub fn many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
 }
 
 impl Drop for House {

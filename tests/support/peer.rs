@@ -107,3 +107,8 @@ pub fn call(stream: u32, flags: u8) -> Vec<u8> {
     }
     frame(HEADERS, flags | END_HEADERS, stream, &block)
 }
+
+/// A message of gRPC in a frame of data; nothing follows it.
+pub fn message(stream: u32, message: &[u8]) -> Vec<u8> {
+    frame(DATA, END_STREAM, stream, &super::wire::frame(message))
+}
