@@ -36,10 +36,11 @@ use super::{
 };
 use crate::{clock::Clock, config::ListenSection};
 
-/// Bytes that wait for one slow reader of a stream.
-const SEND_BUFFER: usize = 32 << 10;
+/// Bytes that wait for one slow reader of a stream. A token is a frame of its own, and h2 keeps
+/// several times its size to remember it.
+const SEND_BUFFER: usize = 4 << 10;
 /// Bytes that wait in the kernel for a slow reader, beyond those on their way.
-const UNSENT: u32 = 128 << 10;
+const UNSENT: u32 = 32 << 10;
 /// Streams that a peer may make us reset before its connection is closed (CVE-2025-8671).
 const LOCAL_RESETS: usize = 1_024;
 /// Streams that a peer may reset before we answered (CVE-2023-44487).
