@@ -103,7 +103,7 @@ async fn protobuf_that_means_harm_is_refused_or_ignored_for_little() {
     }
     let known = field(MESSAGES, &field(PARTS, &known));
     // The same as groups of a field that nobody knows.
-    let unknown = [vec![0xfb, 1].repeat(10_000), vec![0xfc, 1].repeat(10_000)].concat();
+    let unknown = [[0xfb, 1].repeat(10_000), [0xfc, 1].repeat(10_000)].concat();
     let million = |piece: &[u8]| piece.repeat(1_000_000.min((4 << 20) / piece.len() - 100));
     let duplicate: Vec<u8> = (0..100_000).flat_map(|_| field(1, b"say hello")).collect();
     let duplicate = [&[8, 2][..], &field(PARTS, &duplicate)].concat();

@@ -13,8 +13,11 @@ use std::{
 use mediary_client::Client;
 use tempfile::TempDir;
 
-/// The binary under test, built by the same `cargo` run.
+/// The binary under test: of `MEDIARY_BIN`, else the one built by the same `cargo` run.
 pub fn binary() -> PathBuf {
+    if let Some(binary) = std::env::var_os("MEDIARY_BIN") {
+        return std::fs::canonicalize(binary).expect("MEDIARY_BIN names the server");
+    }
     let mut folder = std::env::current_exe().expect("tests know where they are");
     folder.pop();
     if folder.ends_with("deps") {
