@@ -154,7 +154,7 @@ fn each_layer_lies_over_the_one_before_and_is_named() {
     let (empty, desk) = (Desk::new(), Desk::with("[listen]\nmax_connections = 11\n"));
     let variable = [("MEDIARY__LISTEN__MAX_CONNECTIONS", "22")];
     let option = ["--set", "listen.max_connections=33"];
-    assert_eq!(empty.shown(KEY, &[], &[]), "listen.max_connections = 10000  # default");
+    assert_eq!(empty.shown(KEY, &[], &[]), "listen.max_connections = 16384  # default");
     assert_eq!(desk.shown(KEY, &[], &[]), "listen.max_connections = 11  # mediary.toml:2");
     assert_eq!(
         desk.shown(KEY, &variable, &[]),

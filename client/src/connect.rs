@@ -2,13 +2,13 @@
 //!
 //! Leaves the calls to `client`. Nothing is dialled before the first call.
 
-use std::{fmt, fs, time::Duration};
+use std::{fmt, fs, path::Path, time::Duration};
 
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
 use crate::{
@@ -39,7 +39,8 @@ pub(crate) struct Limits {
 pub struct Builder {
     url: String,
     api_key: Option<String>,
-    ca_pem: Option<Vec<u8>>,
+    ca_certificate: Option<Certificate>,
+    identity: Option<Identity>,
     connect_timeout: Duration,
     limits: Limits,
 }
@@ -54,7 +55,8 @@ impl Default for Builder {
         Self {
             url: DEFAULT_URL.to_owned(),
             api_key: None,
-            ca_pem: None,
+            ca_certificate: None,
+            identity: None,
             connect_timeout: Duration::from_secs(5),
             limits,
         }
@@ -70,11 +72,10 @@ impl Builder {
 
     pub(crate) fn at(place: &Place) -> Result<Self> {
         let builder = Self::default().url(&place.url).maybe_api_key(place.api_key.clone());
-        let Some(file) = &place.ca else { return Ok(builder) };
-        let pem = fs::read(file).map_err(|error| {
-            Error::setup(format!("the certificates in {} cannot be read: {error}", file.display()))
-        })?;
-        Ok(builder.ca_pem(pem))
+        match &place.ca {
+            Some(file) => builder.ca_file(file),
+            None => Ok(builder),
+        }
     }
 
     /// Address of the server, `http://` or `https://`; without either, `http://` is meant.
@@ -94,9 +95,23 @@ impl Builder {
         self
     }
 
-    /// Certificates in PEM of who may vouch for the server, in place of those that browsers know.
-    pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.ca_pem = Some(pem.into());
+    /// Certificates in PEM that may have signed the server's, instead of those that everybody
+    /// trusts: for a server whose certificate is your own.
+    pub fn ca_certificate(mut self, pem: impl AsRef<[u8]>) -> Self {
+        self.ca_certificate = Some(Certificate::from_pem(pem));
+        self
+    }
+
+    /// The same from a file.
+    pub fn ca_file(self, path: &Path) -> Result<Self> {
+        let pem = fs::read(path)
+            .map_err(|error| Error::setup(format!("{} cannot be read: {error}", path.display())))?;
+        Ok(self.ca_certificate(pem))
+    }
+
+    /// Certificate and private key of the caller in PEM, for a server that asks for them (mTLS).
+    pub fn identity(mut self, certificate: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
+        self.identity = Some(Identity::from_pem(certificate, key));
         self
     }
 
@@ -162,9 +177,13 @@ impl Builder {
             return Ok(endpoint);
         }
         let tls = ClientTlsConfig::new().timeout(self.connect_timeout);
-        let tls = match &self.ca_pem {
-            Some(pem) => tls.ca_certificate(Certificate::from_pem(pem)),
+        let tls = match self.ca_certificate.clone() {
+            Some(certificate) => tls.ca_certificate(certificate),
             None => tls.with_webpki_roots(),
+        };
+        let tls = match self.identity.clone() {
+            Some(identity) => tls.identity(identity),
+            None => tls,
         };
         endpoint.tls_config(tls).map_err(|error| Error::setup(error.to_string()))
     }

@@ -4,7 +4,7 @@
 pub(crate) const URL: &str = "MEDIARY_URL";
 /// Key of the caller.
 pub(crate) const API_KEY: &str = "MEDIARY_API_KEY";
-/// File with the certificates of who may vouch for the server.
+/// File with the certificates that may have signed the server's.
 pub(crate) const CA: &str = "MEDIARY_CA";
 /// The profile that gives what the variables above leave open.
 pub(crate) const PROFILE: &str = "MEDIARY_PROFILE";

@@ -214,6 +214,10 @@ pub fn completed(status: &Status) -> Option<Status> {
     }
     let kind = match status.code() {
         Code::OutOfRange | Code::ResourceExhausted => Kind::MessageTooLarge,
+        // tonic refuses what is compressed with the same code as what does not exist.
+        Code::Unimplemented if status.message().contains("compressed") => {
+            Kind::CapabilityUnsupported
+        }
         Code::Unimplemented => Kind::MethodDisabled,
         Code::DeadlineExceeded => Kind::DeadlineExceeded,
         Code::Cancelled => Kind::Cancelled,

@@ -125,15 +125,25 @@ async fn run(serve: Serve) -> ExitCode {
         Err(problem) => return failed(&problem),
     };
     let signals = app.signals();
-    match app.address() {
-        Ok(address) => {
-            tracing::info!(address = %address, "listening on {address}");
-            if serve.dev {
+    match app.addresses() {
+        Ok(addresses) => {
+            for (address, whom) in addresses.iter().zip(["listening", "listening to admins"]) {
+                tracing::info!(address = %address, "{whom} on {address}");
+            }
+            if let (true, Some(address)) = (serve.dev, addresses.first()) {
                 said(&next_steps(&address.to_string()));
             }
         }
         Err(error) => return failed(&format!("the listener has no address: {error}")),
     }
+    let reloaded = async {
+        // Where there is nothing to read again, a closed terminal ends the server as ever.
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+        while hangup.recv().await.is_some() {
+            signals.reload.send_replace(());
+        }
+    };
+    let reloads = app.reloads();
     let stopped = async {
         // The first signal lets work finish, the second does not.
         terminated().await;
@@ -144,6 +154,7 @@ async fn run(serve: Serve) -> ExitCode {
     tokio::select! {
         () = app.run() => {}
         () = async { stopped.await; std::future::pending().await } => {}
+        () = async { reloaded.await; std::future::pending().await }, if reloads => {}
     }
     tracing::info!("stopped");
     ExitCode::SUCCESS

@@ -6,8 +6,10 @@
 #![expect(dead_code, reason = "each test file uses its own part of the harness")]
 
 pub mod ask;
+pub mod certificates;
 pub mod cut;
 pub mod house;
+pub mod peer;
 pub mod recordings;
 pub mod replay;
 pub mod saw;
