@@ -197,7 +197,8 @@ impl House {
     pub fn cpu(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it runs");
         let fields = stat.rsplit_once(')').expect("a name in brackets").1;
-        let mut fields = fields.split_whitespace().skip(11);
+        let mut fields = fields.split_whitespace();
+        fields.nth(10); // the state of the process, and what is not time
         let mut ticks = || fields.next().unwrap().parse::<u64>().unwrap();
         Duration::from_millis((ticks() + ticks()) * 10)
     }
