@@ -7,6 +7,7 @@
 
 pub mod ask;
 pub mod cut;
+pub mod endpoints;
 pub mod house;
 pub mod recordings;
 pub mod replay;
