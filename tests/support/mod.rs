@@ -8,6 +8,7 @@
 pub mod ask;
 pub mod certificates;
 pub mod cut;
+pub mod endpoints;
 pub mod house;
 pub mod peer;
 pub mod recordings;

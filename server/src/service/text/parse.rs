@@ -6,14 +6,16 @@ mod parameters;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use mediary_domain::{ChatCall, Error, Kind, Result, Target};
+use mediary_domain::{Capability, ChatCall, Error, Kind, Result, Target};
 use mediary_proto::v1::{
-    self, GenerateTextRequest, StreamTextRequest, model_target::Target as WireTarget,
+    self, CountTokensRequest, GenerateTextRequest, StreamTextRequest,
+    model_target::Target as WireTarget,
 };
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+pub(super) use self::parameters::provider_options;
 use super::{capability, limits};
 use crate::{
     access::{Caller, Permit},
@@ -33,11 +35,16 @@ pub struct Asked {
 
 /// Collects what is wrong.
 #[derive(Default)]
-struct Problems(Option<Error>);
+pub(super) struct Problems(Option<Error>);
 
 impl Problems {
-    fn field(&mut self, field: impl Into<String>, description: impl Into<String>) {
+    pub(super) fn field(&mut self, field: impl Into<String>, description: impl Into<String>) {
         self.add(Error::field(field, description));
+    }
+
+    /// What was parsed, if nothing is wrong with it.
+    pub(super) fn result<T>(self, parsed: T) -> Result<T> {
+        self.0.map_or(Ok(parsed), Err)
     }
 
     /// The first failure names the kind; all name their fields.
@@ -50,11 +57,19 @@ impl Problems {
 }
 
 impl Asked {
+    /// A question that is counted and not asked.
+    pub fn count(request: CountTokensRequest, caller: &Caller) -> Result<Self> {
+        let mut problems = Problems::default();
+        let CountTokensRequest { target, messages, parameters } = request;
+        let asked = asked(target, messages, parameters, &BTreeMap::new(), "", &mut problems);
+        problems.result(asked.of(caller))
+    }
+
     pub fn generate(request: GenerateTextRequest, caller: &Caller) -> Result<Self> {
         let mut problems = Problems::default();
         let GenerateTextRequest { target, messages, parameters, labels, request_id } = request;
         let asked = asked(target, messages, parameters, &labels, &request_id, &mut problems);
-        problems.0.map_or(Ok(asked.of(caller)), Err)
+        problems.result(asked.of(caller))
     }
 
     pub fn stream(request: StreamTextRequest, caller: &Caller) -> Result<Self> {
@@ -82,7 +97,7 @@ impl Asked {
         let grace = resumable.then(|| grace(disconnect_grace, &mut problems));
         let asked = asked(target, messages, parameters, &labels, &request_id, &mut problems);
         let asked = Self { grace, request_id, fingerprint, ..asked };
-        problems.0.map_or(Ok(asked.of(caller)), Err)
+        problems.result(asked.of(caller))
     }
 
     /// With what its caller may use.
@@ -121,9 +136,7 @@ fn asked(
     problems: &mut Problems,
 ) -> Asked {
     check_labels(labels, problems);
-    if !request_id.is_empty() && (request_id.len() > 36 || Uuid::parse_str(request_id).is_err()) {
-        problems.field("request_id", "must be a UUID of at most 36 characters, or empty");
-    }
+    check_request_id(request_id, problems);
     let messages = message::parse_all(messages, problems);
     let parameters = parameters::parse(parameters.unwrap_or_default(), problems);
     let has_images = messages
@@ -139,9 +152,9 @@ fn asked(
     }
 }
 
-fn wish(
+pub(super) fn wish(
     target: v1::ModelTarget,
-    capability: mediary_domain::Capability,
+    capability: Capability,
     problems: &mut Problems,
 ) -> Wish {
     if !target.account.is_empty() {
@@ -167,9 +180,18 @@ fn wish(
         Some(WireTarget::Preset(name)) => Target::Preset(named(name, "target.preset", problems)),
         Some(WireTarget::Route(task)) => Target::Route(named(task, "target.route", problems)),
         Some(WireTarget::Auto(auto)) => {
-            let is_text = ["", "text-to-text", "image-to-text"].contains(&auto.capability.as_str());
-            if !is_text {
-                problems.field("target.auto.capability", "must be a text capability, or empty");
+            let (fits, what) = match capability {
+                Capability::TextEmbedding => {
+                    (["", "text-embedding"].as_slice(), "must be text-embedding, or empty")
+                }
+                // With pictures to look at or without: both are text.
+                _ => (
+                    ["", "text-to-text", "image-to-text"].as_slice(),
+                    "must be a text capability, or empty",
+                ),
+            };
+            if !fits.contains(&auto.capability.as_str()) {
+                problems.field("target.auto.capability", what);
             }
             Target::Auto
         }
@@ -184,7 +206,13 @@ fn wish(
     }
 }
 
-fn check_labels(labels: &BTreeMap<String, String>, problems: &mut Problems) {
+pub(super) fn check_request_id(request_id: &str, problems: &mut Problems) {
+    if !request_id.is_empty() && (request_id.len() > 36 || Uuid::parse_str(request_id).is_err()) {
+        problems.field("request_id", "must be a UUID of at most 36 characters, or empty");
+    }
+}
+
+pub(super) fn check_labels(labels: &BTreeMap<String, String>, problems: &mut Problems) {
     if labels.len() > limits::LABELS {
         problems.field("labels", format!("holds at most {} labels", limits::LABELS));
     }
