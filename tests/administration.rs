@@ -7,7 +7,7 @@ use std::fs;
 use serde_json::{Value, json};
 use support::{
     House,
-    house::{Ran, run},
+    house::{Ran, run, value, well},
 };
 
 const ADMIN: &str = "an-admin-key-of-the-configuration";
@@ -28,19 +28,8 @@ fn with_key(house: &House, key: &str, arguments: &[&str]) -> Ran {
     run(house.folder.path(), &environment, arguments, "")
 }
 
-fn well(ran: Ran) -> Ran {
-    assert_eq!(ran.code, 0, "{ran:?}");
-    ran
-}
-
 fn json_of(ran: &Ran) -> Value {
     serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
-}
-
-/// The value beside a name, as `show` prints it.
-fn value<'a>(ran: &'a Ran, name: &str) -> &'a str {
-    let line = ran.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_default().trim()
 }
 
 // --- keys ---

@@ -307,7 +307,7 @@ fn a_failure_comes_with_its_fix() {
         (
             "providers/openai/models/gpt-4-1-mini",
             "error: no account at OpenAI can be used",
-            "fix: where the server runs, export OPENAI_API_KEY=...; or try `--model sandbox-text`",
+            "fix: where the server runs, export OPENAI_API_KEY=..., or `mediary accounts add openai",
         ),
     ] {
         let ran = house.run(&["chat", "-m", model, "hi"], "");

@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 use support::{
     House,
-    house::{Ran, run},
+    house::{Ran, run, well},
 };
 use tempfile::TempDir;
 
@@ -56,11 +56,6 @@ fn locked() -> House {
         .config("auth.admin_key = \"env:ADMIN\"")
         .env("ADMIN", ADMIN)
         .start()
-}
-
-fn well(ran: Ran) -> Ran {
-    assert_eq!(ran.code, 0, "{ran:?}");
-    ran
 }
 
 /// Which server a command spoke to, as `doctor` tells.

@@ -261,6 +261,18 @@ pub struct Ran {
     pub stderr: String,
 }
 
+/// A command that went well, whatever it said.
+pub fn well(ran: Ran) -> Ran {
+    assert_eq!(ran.code, 0, "{ran:?}");
+    ran
+}
+
+/// The value beside a name, as `show` prints it.
+pub fn value<'a>(ran: &'a Ran, name: &str) -> &'a str {
+    let line = ran.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_default().trim()
+}
+
 /// Runs the binary with nothing but `environment`.
 pub fn run(folder: &Path, environment: &[(&str, &str)], arguments: &[&str], input: &str) -> Ran {
     let mut child = Command::new(binary())

@@ -50,11 +50,10 @@ pub(super) async fn run(client: &Client, out: &Out, place: &Place) -> Result<(),
 }
 
 async fn examine(client: &Client, place: &Place) -> Result<Examined, Problem> {
-    Ok(Examined {
-        server: client.server_info().await?,
-        providers: providers::all(client).await?,
-        findings: Findings::look(client, place).await?,
-    })
+    let server = client.server_info().await?;
+    let providers = providers::all(client).await?;
+    let findings = Findings::look(client, place, &providers).await?;
+    Ok(Examined { server, providers, findings })
 }
 
 fn show_server(out: &Out, place: &Place, server: &v1::ServerInfo) -> Result<(), Problem> {
@@ -95,7 +94,8 @@ fn show_providers(out: &Out, providers: &[v1::Provider]) -> Result<(), Problem> 
         }
     }
     if providers.iter().any(|provider| !provider.required_env.is_empty() && !provider.configured) {
-        out.line("keys are read where the server runs: set them there and restart it")?;
+        out.line("variables are read where the server runs: set them there and restart it; or")?;
+        out.line("  mediary accounts add PROVIDER --key-stdin")?;
     }
     if nothing_configured(providers) {
         out.line("no provider is configured; the sandbox needs no key:")?;

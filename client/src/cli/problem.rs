@@ -161,13 +161,23 @@ fn fix(error: &Error, url: &str) -> Option<String> {
                 "" => "give the server a key of the provider".to_owned(),
                 variables => format!("where the server runs, {}", export(variables.split(','))),
             };
-            format!("{set}; or try `--model sandbox-text`, which needs none")
+            let add = match fact("provider") {
+                "" => "PROVIDER",
+                provider => provider,
+            };
+            format!(
+                "{set}, or `mediary accounts add {add} --key-stdin`; or try `--model sandbox-text`, \
+                 which needs none"
+            )
         }
         "CREDENTIALS_REJECTED" => {
             format!(
                 "check the key of the server's account at {}",
                 or(fact("provider"), "the provider")
             )
+        }
+        "RESOURCE_NOT_FOUND" if fact("resource").starts_with("routes/") => {
+            "`mediary routes set TASK --model MODEL` assigns a task".to_owned()
         }
         "RESOURCE_NOT_FOUND" => {
             format!("`mediary {}` lists what there is", lister(fact("resource")))
@@ -216,7 +226,6 @@ fn lister(resource: &str) -> &'static str {
     match resource.split('/').next().unwrap_or_default() {
         "apiKeys" => "keys list",
         "accounts" => "accounts list",
-        "routes" => "routes list",
         "providers" if !resource.contains("/models/") => "providers",
         _ => "models",
     }

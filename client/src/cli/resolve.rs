@@ -4,6 +4,8 @@ use clap::Args;
 use mediary_proto::v1;
 
 use super::{
+    global::Output,
+    json,
     limits::usd,
     out::{Out, Tone},
     problem::Problem,
@@ -60,12 +62,12 @@ pub(super) async fn run(client: &Client, out: &Out, args: ResolveArgs) -> Result
         out.note(Tone::Warning, &format!("warning: {}", warning.detail));
     }
     let usable = found.candidates.iter().any(|one| one.usable);
-    if out.form == crate::cli::Output::Id {
+    if out.form == Output::Id {
         // Programs want those that can be asked.
-        let tried = found.candidates.iter().filter(|one| one.usable);
-        tried.into_iter().try_for_each(|one| out.line(&one.model))?;
+        let mut tried = found.candidates.iter().filter(|one| one.usable);
+        tried.try_for_each(|one| out.line(&one.model))?;
     } else if out.is_json() {
-        out.json(&super::json::message(&found))?;
+        out.json(&json::message(&found))?;
     } else {
         show::list(out, &COLUMNS, &Listed { items: found.candidates, more: false })?;
     }

@@ -65,7 +65,7 @@ pub struct SetArgs {
     /// = nobody else
     #[arg(long = "fallback", value_name = "MODEL")]
     fallbacks: Vec<String>,
-    /// What the task needs; without it, what the model can do if that is one thing
+    /// What the task needs; without it, what its name says of what the model can do
     #[arg(long, value_name = "CAPABILITY")]
     capability: Option<String>,
     /// Most that one call may be expected to cost in USD, or none
@@ -170,8 +170,8 @@ async fn set(client: &Client, out: &Out, args: SetArgs) -> Result<(), Problem> {
     Ok(())
 }
 
-/// What a task that is assigned for the first time needs: the one thing that its model can do. None
-/// = it is assigned already, or the server shall tell what is missing.
+/// What a task that is assigned for the first time needs, by its name and what its model can do.
+/// None = it is assigned already, or the server shall tell what is missing.
 async fn needed(client: &Client, task: &str, model: &str) -> Result<Option<String>, Problem> {
     match get(client, task).await {
         Ok(_) => return Ok(None),
@@ -179,14 +179,26 @@ async fn needed(client: &Client, task: &str, model: &str) -> Result<Option<Strin
         Err(problem) => return Err(problem),
     }
     let model = models::find(client, model).await?;
-    match model.capabilities.as_slice() {
-        [only] => Ok(Some(only.clone())),
-        [] => Ok(None),
-        several => Err(Problem::Usage(format!(
+    match (meant(id(task), &model.capabilities), model.capabilities.as_slice()) {
+        (Some(capability), _) => Ok(Some(capability.to_owned())),
+        (None, []) => Ok(None),
+        (None, several) => Err(Problem::Usage(format!(
             "which of {} is the task? Name it with --capability",
             several.join(", ")
         ))),
     }
+}
+
+/// The capability that a task means with a model of these: `text` and `image` say what comes out, and
+/// for a model of texts any other task is one of text.
+fn meant<'a>(task: &str, capabilities: &'a [String]) -> Option<&'a str> {
+    let named = format!("text-to-{task}");
+    let mut all = capabilities.iter().map(String::as_str);
+    if let [only] = capabilities {
+        return Some(only);
+    }
+    let makes_text = all.clone().all(|one| one.ends_with("-to-text"));
+    all.find(|one| *one == named || (makes_text && *one == "text-to-text"))
 }
 
 async fn delete(client: &Client, out: &Out, args: DeleteArgs) -> Result<(), Problem> {
@@ -254,5 +266,26 @@ fn target(target: &v1::ModelTarget) -> String {
     match &target.target {
         Some(Target::Model(name) | Target::Preset(name) | Target::Route(name)) => name.clone(),
         Some(Target::Auto(_)) | None => "auto".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_means_what_its_name_says_of_what_the_model_can_do() {
+        let of = |task: &str, capabilities: &[&str]| {
+            let all: Vec<String> = capabilities.iter().map(ToString::to_string).collect();
+            meant(task, &all).map(str::to_owned)
+        };
+        let seeing = ["image-to-text", "text-to-text"];
+        let painting = ["image-to-image", "text-to-image"];
+        assert_eq!(of("text", &seeing).as_deref(), Some("text-to-text"));
+        assert_eq!(of("agent", &seeing).as_deref(), Some("text-to-text"));
+        assert_eq!(of("image", &painting).as_deref(), Some("text-to-image"));
+        assert_eq!(of("retouch", &painting), None);
+        assert_eq!(of("retouch", &["image-to-image"]).as_deref(), Some("image-to-image"));
+        assert_eq!(of("text", &[]), None);
     }
 }

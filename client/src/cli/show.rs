@@ -14,7 +14,7 @@ use super::{
     problem::Problem,
     table::table,
 };
-use crate::Result;
+use crate::{Error, Result};
 
 /// Items of one page.
 const PAGE: i32 = 100;
@@ -62,9 +62,12 @@ impl ListArgs {
         loop {
             let (page, next) = fetch(WHOLE_PAGE, token.clone()).await?;
             items.extend(page);
-            // The second would be asked for ever.
-            if next.is_empty() || next == token {
+            if next.is_empty() {
                 return Ok(Listed { items, more: false });
+            }
+            // Such a server would be asked for ever.
+            if next == token {
+                return Err(Error::protocol("the next page has the token of this one").into());
             }
             token = next;
         }

@@ -2,7 +2,10 @@
 
 use std::{fs, net::IpAddr, os::unix::fs::PermissionsExt as _};
 
-use mediary_proto::admin::{Account, AccountState, ApiKey};
+use mediary_proto::{
+    admin::{Account, AccountState, ApiKey, CreateAccountRequest, account},
+    v1::Provider,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -39,7 +42,11 @@ pub(super) struct Finding {
 
 impl Findings {
     /// Looks at what the caller may see.
-    pub(super) async fn look(client: &Client, place: &Place) -> Result<Self, Problem> {
+    pub(super) async fn look(
+        client: &Client,
+        place: &Place,
+        providers: &[Provider],
+    ) -> Result<Self, Problem> {
         let mut findings = Self::default();
         findings.all.extend(open_line(place));
         findings.all.extend(readable_profiles());
@@ -51,6 +58,8 @@ impl Findings {
         }
         if let Some(listed) = findings.may_see("keys", keys::read(client, &everything, "").await)? {
             findings.all.extend(listed.items.iter().filter_map(of_key));
+            // Only an admin gets here, and only an admin may add accounts.
+            findings.all.extend(vault(client, providers).await);
         }
         Ok(findings)
     }
@@ -74,24 +83,48 @@ impl Finding {
     }
 }
 
+/// Whether the server could keep the key of an account: no call tells, so one is only checked.
+async fn vault(client: &Client, providers: &[Provider]) -> Option<Finding> {
+    let takes_key = providers.iter().find(|one| !one.required_env.is_empty())?;
+    let account = Account {
+        provider: takes_key.name.clone(),
+        credential: Some(account::Credential::ApiKey("a-key-that-is-not-kept".to_owned())),
+        ..Default::default()
+    };
+    let request =
+        CreateAccountRequest { account: Some(account), validate_only: true, ..Default::default() };
+    let reply = client
+        .call(request, async |raw, request| raw.accounts().create_account(request).await)
+        .await;
+    let error = reply.err().filter(|error| error.reason() == "FEATURE_DISABLED")?;
+    Some(Finding {
+        about: "vault".to_owned(),
+        problem: "the server cannot keep keys of accounts: it has no key to seal them".to_owned(),
+        fix: error.message().to_owned(),
+    })
+}
+
 fn of_account(account: &Account) -> Option<Finding> {
     let name = id(&account.name);
     let failure = account.health.as_ref().and_then(|health| health.last_error.as_ref());
     let why = failure.map(|error| format!(": {}", error.message)).unwrap_or_default();
-    let (problem, fix) = match account.state() {
-        AccountState::CredentialsRejected => (
+    let (problem, fix) = match AccountState::try_from(account.state) {
+        Ok(AccountState::Active | AccountState::RateLimited) => return None,
+        Ok(AccountState::CredentialsRejected) => (
             format!("the provider rejects its key{why}"),
             format!("mediary accounts update {name} --key-stdin && mediary accounts test {name}"),
         ),
-        AccountState::Failing => {
+        Ok(AccountState::Failing) => {
             (format!("its calls fail{why}"), format!("mediary accounts test {name}"))
         }
-        AccountState::Disabled => {
+        Ok(AccountState::Disabled) => {
             ("an operator has disabled it".to_owned(), format!("mediary accounts enable {name}"))
         }
-        AccountState::Active | AccountState::RateLimited | AccountState::Unspecified => {
-            return None;
-        }
+        // The contract may get new states, and none that it does not name is usable.
+        _ => (
+            format!("it cannot be used{why}"),
+            format!("mediary accounts update {name} --key-stdin, with its key"),
+        ),
     };
     Some(Finding { about: account.name.clone(), problem, fix })
 }
@@ -169,6 +202,8 @@ mod tests {
         let found = of_account(&account(AccountState::CredentialsRejected)).expect("a finding");
         assert!(found.fix.contains("accounts update a --key-stdin"), "{}", found.fix);
         assert_eq!(of_account(&account(AccountState::Active)), None);
+        let unknown = Account { state: 99, ..account(AccountState::Active) };
+        assert_eq!(of_account(&unknown).expect("a finding").problem, "it cannot be used");
     }
 
     #[test]
