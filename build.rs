@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     tonic_prost_build::configure()
         .build_transport(false)
+        .codec_path("crate::codec::Codec")
         .generate_default_stubs(true)
         .bytes(".")
         // The same message is always the same bytes.
