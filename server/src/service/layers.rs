@@ -172,10 +172,10 @@ impl Calls {
             Ok(pass) => pass,
             Err(error) => return refused(&error),
         };
-        let answer = match services.call(request) {
-            Ok(answer) => answer,
-            Err(request) => return refused(&unknown(request.uri().path())),
+        let Some(call) = services.find(request.uri().path()) else {
+            return refused(&unknown(request.uri().path()));
         };
+        let answer = call(request).map(|answer| answer.unwrap_or_else(|never| match never {}));
         let response = match pass.wait {
             None => answer.await,
             Some(wait) => match tokio::time::timeout(wait, answer).await {

@@ -6,6 +6,7 @@ mod generation;
 pub mod limits;
 mod parse;
 mod reading;
+mod repeats;
 mod telling;
 
 use std::{
@@ -21,12 +22,13 @@ use mediary_proto::v1::{
     text_service_server::TextService,
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, codegen::BoxStream};
+use tonic::{Request, Response, Status, codegen::BoxStream, metadata::MetadataValue};
 
 use self::{
     generation::{Generations, Known, RETENTION, Terms},
     parse::Asked,
     reading::Pulse,
+    repeats::{Key, Repeats, Turn},
     telling::{Limits, Telling},
 };
 use super::layers::Deadline;
@@ -44,6 +46,9 @@ pub const METHODS: &[&str] = &[
     "mediary.v1.TextService.StopText",
 ];
 
+/// Response metadata of an answer that was given before.
+const REPLAYED: &str = "idempotent-replayed";
+
 /// How long StopText waits for a generation to end before it shows it as it stands.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -52,6 +57,7 @@ pub struct TextApi {
     registry: Registry,
     clock: Clock,
     generations: Generations,
+    repeats: Repeats,
     pulse: Pulse,
     sandbox_in_auto: bool,
     /// Fired when running streams must end because the server does.
@@ -80,6 +86,7 @@ impl TextApi {
         Self {
             registry,
             generations: Generations::new(clock.clone()),
+            repeats: Repeats::new(clock.clone()),
             pulse: Pulse { clock: clock.clone(), heartbeat },
             clock,
             sandbox_in_auto,
@@ -97,11 +104,38 @@ impl TextApi {
             warnings: first.warnings.clone(),
             model: first.model.name.clone(),
             provider: first.provider.name(),
-            run: Run::new(plan, generation.clone(), self.clock.clone()),
+            run: Run::new(plan, generation.clone(), self.clock.clone())
+                .restarting(asked.allow_restart),
             resumable_until: asked.grace.map(|_| self.clock.wall() + RETENTION),
             generation,
             include_reasoning,
         })
+    }
+
+    async fn generate(&self, asked: Asked) -> Result<GenerateTextResponse> {
+        let id = self.clock.resource_id('g').into();
+        answer::collect(self.accept(asked, id)?, &self.closing).await
+    }
+
+    /// Answers, unless the same request was answered already.
+    async fn generate_once(&self, mut asked: Asked) -> Result<Response<GenerateTextResponse>> {
+        let request_id = std::mem::take(&mut asked.request_id);
+        if request_id.is_empty() {
+            return self.generate(asked).await.map(Response::new);
+        }
+        let key = Key { owner: String::new(), request_id };
+        match self.repeats.turn(key, std::mem::take(&mut asked.fingerprint)).await? {
+            Turn::Again(answer) => {
+                let mut response = Response::new(GenerateTextResponse::clone(&answer));
+                response.metadata_mut().insert(REPLAYED, MetadataValue::from_static("true"));
+                Ok(response)
+            }
+            Turn::First(pen) => {
+                let outcome = self.generate(asked).await;
+                pen.write(&outcome);
+                outcome.map(Response::new)
+            }
+        }
     }
 
     fn stream(
@@ -115,6 +149,7 @@ impl TextApi {
         let terms = Terms {
             id: id.clone(),
             grace: asked.grace,
+            owner: String::new(),
             request_id: asked.request_id.clone(),
             request: asked.fingerprint.clone(),
         };
@@ -172,10 +207,7 @@ impl TextService for TextApi {
         request: Request<GenerateTextRequest>,
     ) -> Result<Response<GenerateTextResponse>, Status> {
         let asked = Asked::generate(request.into_inner()).map_err(|error| status(&error))?;
-        let id = self.clock.resource_id('g').into();
-        let accepted = self.accept(asked, id).map_err(|error| status(&error))?;
-        let answer = answer::collect(accepted, &self.closing).await;
-        answer.map(Response::new).map_err(|error| status(&error))
+        self.generate_once(asked).await.map_err(|error| status(&error))
     }
 
     async fn stream_text(

@@ -8,7 +8,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -42,7 +42,8 @@ struct Inner {
 #[derive(Default)]
 struct Books {
     by_id: HashMap<Arc<str>, Arc<Generation>>,
-    by_request: HashMap<String, (Vec<u8>, Weak<Generation>)>,
+    /// By owner and request id.
+    by_request: HashMap<(String, String), (Vec<u8>, Weak<Generation>)>,
     /// Ended ones that are kept, oldest first.
     ended: VecDeque<(Arc<str>, usize)>,
     kept_bytes: usize,
@@ -53,6 +54,8 @@ pub struct Terms {
     pub id: Arc<str>,
     /// Goes on for this long without a listener; `None` = stops at once and keeps nothing.
     pub grace: Option<Duration>,
+    /// Who asked; what others asked for is not found by it.
+    pub owner: String,
     /// The caller's request id and the bytes of its request; empty = none.
     pub request_id: String,
     pub request: Vec<u8>,
@@ -61,10 +64,12 @@ pub struct Terms {
 pub struct Generation {
     id: Arc<str>,
     grace: Option<Duration>,
-    request_id: String,
+    request: (String, String),
     log: Mutex<Log>,
     /// Sequence of the last event.
-    told: watch::Sender<i64>,
+    last: AtomicI64,
+    /// Marked by what somebody may wait for: the end, and any event of a kept one.
+    told: watch::Sender<()>,
     pub stopping: CancellationToken,
     listeners: AtomicUsize,
     /// When the last reader left; before that, when it began.
@@ -106,10 +111,11 @@ impl Generations {
 
     /// Opens the books for a generation, or finds the one that the same request began.
     pub fn open(&self, terms: Terms) -> Result<Known> {
+        let key = (terms.owner, terms.request_id);
+        let is_repeatable = !key.1.is_empty() && terms.grace.is_some();
         let mut books = self.books();
-        if !terms.request_id.is_empty()
-            && terms.grace.is_some()
-            && let Some((request, known)) = books.by_request.get(&terms.request_id)
+        if is_repeatable
+            && let Some((request, known)) = books.by_request.get(&key)
             && let Some(known) = known.upgrade()
         {
             if *request == terms.request {
@@ -124,17 +130,18 @@ impl Generations {
         let generation = Arc::new(Generation {
             id: terms.id.clone(),
             grace: terms.grace,
-            request_id: terms.request_id.clone(),
+            request: key.clone(),
             log: Mutex::new(Log { first: 1, ..Log::default() }),
-            told: watch::Sender::new(0),
+            last: AtomicI64::new(0),
+            told: watch::Sender::new(()),
             stopping: CancellationToken::new(),
             listeners: AtomicUsize::new(0),
             left_at: Mutex::new(self.0.clock.now()),
         });
         books.by_id.insert(terms.id, generation.clone());
-        if !terms.request_id.is_empty() && terms.grace.is_some() {
+        if is_repeatable {
             let known = (terms.request, Arc::downgrade(&generation));
-            books.by_request.insert(terms.request_id, known);
+            books.by_request.insert(key, known);
         }
         Ok(Known::New(generation))
     }
@@ -198,8 +205,10 @@ impl Books {
     }
 
     fn forget(&mut self, id: &str) {
-        if let Some(generation) = self.by_id.remove(id) {
-            self.by_request.remove(&generation.request_id);
+        if let Some(generation) = self.by_id.remove(id)
+            && generation.is_kept()
+        {
+            self.by_request.remove(&generation.request);
         }
     }
 }
@@ -232,13 +241,13 @@ impl Generation {
         }
     }
 
-    /// Follows it; marked as changed by every event.
-    pub fn follow(&self) -> watch::Receiver<i64> {
+    /// Follows a kept one; marked as changed by every event.
+    pub fn follow(&self) -> watch::Receiver<()> {
         self.told.subscribe()
     }
 
     pub fn last_sequence(&self) -> i64 {
-        *self.told.borrow()
+        self.last.load(Ordering::Acquire)
     }
 
     /// The contract's view of it.
@@ -268,6 +277,7 @@ impl Generation {
 
     fn append(&self, event: &TextEvent, failure: Option<&Error>) {
         let is_end = is_terminal(event);
+        self.last.store(event.sequence, Ordering::Release);
         if self.is_kept() || is_end {
             let mut log = self.log();
             if self.is_kept() {
@@ -283,8 +293,9 @@ impl Generation {
                 log.end = Some(event.clone());
                 log.failure = failure.cloned();
             }
+            drop(log);
+            self.told.send_replace(());
         }
-        self.told.send_replace(event.sequence);
     }
 
     /// Waits for its end.
