@@ -28,6 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     config.enable_type_names();
     tonic_prost_build::configure()
         .build_transport(false)
+        .codec_path("crate::codec::Codec")
         .generate_default_stubs(true)
         .codec_path("crate::codec::Codec")
         .bytes(".")

@@ -642,11 +642,9 @@ async fn an_image_is_what_its_bytes_are() {
 async fn what_only_streams_can_ask_for_is_checked_too() {
     let house = House::new();
     let grace = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
-    let disabled = (Code::FailedPrecondition, "FEATURE_DISABLED");
     let invalid = (Code::InvalidArgument, "FIELD_INVALID");
     let resumable = Request { resumable: true, ..sound() };
     for (is, field, request) in [
-        (disabled, "allow_restart", Request { allow_restart: true, ..sound() }),
         (
             invalid,
             "disconnect_grace",

@@ -22,6 +22,12 @@ pub enum Figure {
     RssAfterStreams,
     RssAfterLoad,
     Startup,
+    /// From the end of a stream's reader to the end of the vendor's connection.
+    CancelP50,
+    CancelP99,
+    /// From a stream's deadline to its end.
+    LateP50,
+    LateP99,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,6 +1,9 @@
 //! Calls as a program calls Mediary: tonic, many calls on one connection.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use mediary_proto::v1::{
     GenerateTextRequest, Message, MessageRole, ModelTarget, Part, StreamTextRequest,
@@ -8,7 +11,7 @@ use mediary_proto::v1::{
     text_service_client::TextServiceClient,
 };
 use tonic::{
-    Streaming,
+    Request, Streaming,
     transport::{Channel, Endpoint},
 };
 
@@ -74,6 +77,23 @@ impl Connection {
             }
         }
         Err("a stream without a token".into())
+    }
+
+    /// How much later than its deadline a stream ends that would not end by itself.
+    pub async fn expire(&mut self, model: &str, deadline: Duration) -> Result<Duration> {
+        let (target, messages) = conversation(model);
+        let request = StreamTextRequest { target, messages, ..StreamTextRequest::default() };
+        let mut request = Request::new(request);
+        let timeout = format!("{}m", deadline.as_millis()).parse()?;
+        request.metadata_mut().insert("grpc-timeout", timeout);
+        let begin = Instant::now();
+        let mut events = self.client.stream_text(request).await?.into_inner();
+        while let Some(event) = events.message().await?.and_then(|message| message.event) {
+            if let Some(Kind::Failed(_)) = event.kind {
+                return Ok(begin.elapsed().saturating_sub(deadline));
+            }
+        }
+        Err("a stream without an end".into())
     }
 
     async fn events(&mut self, model: &str) -> Result<Streaming<StreamTextResponse>> {

@@ -7,6 +7,7 @@ mod grpc;
 mod load;
 mod openai;
 mod process;
+mod promises;
 mod report;
 mod rounds;
 mod targets;

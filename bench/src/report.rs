@@ -41,10 +41,15 @@ const ROWS: &[Row] = &[
     row("unary calls a second, 32 at a time", Figure::UnaryRate, 1.0, 0),
     row("tokens a second, 16 streams", Figure::TokenRate, 1.0, 0),
     row("RSS idle, MiB", Figure::IdleRss, 1_024.0, 1).bar(Bar::Value(30.0)),
-    row("RSS per open stream, KiB", Figure::StreamRss, 1.0, 1),
+    row("RSS per open stream, KiB", Figure::StreamRss, 1.0, 1).bar(Bar::Value(32.0)),
     row("RSS after 1,000 streams / idle", Figure::RssAfterStreams, 1.0, 2),
-    row("RSS after load / idle", Figure::RssAfterLoad, 1.0, 2),
+    row("RSS after load / idle", Figure::RssAfterLoad, 1.0, 2).bar(Bar::Value(RETURNED)),
     row("start-up, ms", Figure::Startup, 1_000.0, 1),
+    row("cancel to vendor's socket closed p50, ms", Figure::CancelP50, 1_000.0, 2),
+    row("cancel to vendor's socket closed p99, ms", Figure::CancelP99, 1_000.0, 2)
+        .bar(Bar::Value(100.0)),
+    row("deadline overshoot p50, ms", Figure::LateP50, 1_000.0, 2),
+    row("deadline overshoot p99, ms", Figure::LateP99, 1_000.0, 2).bar(Bar::Value(100.0)),
 ];
 
 const fn row(label: &'static str, figure: Figure, unit: f64, digits: usize) -> Row {

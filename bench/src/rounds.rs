@@ -9,6 +9,7 @@ use crate::{
     Result,
     figures::{Figure, Figures, Who},
     load::{Caller, Kind, Phase, Sample},
+    promises,
     targets::{Bench, Target},
 };
 
@@ -101,6 +102,9 @@ pub async fn run(plan: &Plan, bench: &Bench, gateway: Option<Target>) -> Result<
     }
     if let Some(gateway) = &gateway {
         fresh(plan, Who::Subject, gateway, &mut outcome).await?;
+    }
+    if gateway.is_none() {
+        promises::measure(bench, &mut outcome.figures).await?;
     }
     let yardstick = bench.yardstick()?;
     let subject = gateway.map_or_else(|| bench.mediary(), Ok)?;

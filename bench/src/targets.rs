@@ -23,6 +23,12 @@ pub struct Target {
     pub server: Option<Server>,
 }
 
+/// A server that ends with this value.
+pub struct Listening {
+    pub address: SocketAddr,
+    _server: Server,
+}
+
 /// Where the processes keep what they need; removed at the end.
 pub struct Bench {
     folder: PathBuf,
@@ -48,7 +54,7 @@ impl Bench {
         };
         let mediary = mediary.unwrap_or_else(|| programs.join("mediary"));
         let bench = Self { folder, programs, mediary, vendor: address, _vendor: server };
-        bench.write_catalog()?;
+        write_catalog(&bench.folder, &bench.base_uri())?;
         Ok(bench)
     }
 
@@ -73,10 +79,24 @@ impl Bench {
     /// With its defaults, a provider row, and an account with a key.
     pub fn mediary(&self) -> Result<Target> {
         let address = free_address()?;
+        self.target(self.serve(&self.folder, address), address, "mediary.log")
+    }
+
+    /// The same, before another vendor.
+    pub fn mediary_before(&self, vendor: SocketAddr) -> Result<Listening> {
+        let folder = self.folder.join("before");
+        write_catalog(&folder, &format!("http://{vendor}/v1"))?;
+        let address = free_address()?;
+        let command = self.serve(&folder, address);
+        let server = Server::start(command, address, &self.folder.join("before.log"))?;
+        Ok(Listening { address, _server: server })
+    }
+
+    fn serve(&self, folder: &Path, address: SocketAddr) -> Command {
         let mut command = Command::new(&self.mediary);
-        command.arg("serve").arg("--config").arg(self.folder.join("mediary.toml"));
+        command.arg("serve").arg("--config").arg(folder.join("mediary.toml"));
         command.arg("--listen").arg(address.to_string());
-        self.target(command, address, "mediary.log")
+        command
     }
 
     fn target(&self, command: Command, address: SocketAddr, log: &str) -> Result<Target> {
@@ -88,40 +108,39 @@ impl Bench {
     fn base_uri(&self) -> String {
         format!("http://{}/v1", self.vendor)
     }
-
-    fn write_catalog(&self) -> Result<()> {
-        let catalog = self.folder.join("catalog");
-        fs::create_dir_all(catalog.join("providers"))?;
-        fs::create_dir_all(catalog.join("models"))?;
-        fs::write(
-            self.folder.join("mediary.toml"),
-            "[catalog]\ndirectory = \"catalog\"\n\n\
-             [[accounts]]\nid = \"bench\"\nprovider = \"bench\"\napi_key = \"sk-bench\"\n",
-        )?;
-        fs::write(
-            catalog.join("providers/bench.toml"),
-            format!(
-                "id = \"bench\"\ndisplay_name = \"Bench\"\ndialect = \"openai_chat\"\n\
-                 base_uri = \"{}\"\n",
-                self.base_uri()
-            ),
-        )?;
-        let models = ["one", "many", "paced", "hang"].map(|id| {
-            format!(
-                "[[models]]\nid = \"{id}\"\nprovider_model_id = \"{id}\"\n\
-                 capabilities = [\"text-to-text\"]\ninput_kinds = [\"text\"]\n\
-                 output_kinds = [\"text\"]\nfeatures = [\"streaming\"]\n\
-                 prices = [{{ unit = \"input-token\", micro_usd_per_million = 150000 }}, \
-                 {{ unit = \"output-token\", micro_usd_per_million = 600000 }}]\n"
-            )
-        });
-        fs::write(catalog.join("models/bench.toml"), models.join("\n"))?;
-        Ok(())
-    }
 }
 
 impl Drop for Bench {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+fn write_catalog(folder: &Path, base_uri: &str) -> Result<()> {
+    let catalog = folder.join("catalog");
+    fs::create_dir_all(catalog.join("providers"))?;
+    fs::create_dir_all(catalog.join("models"))?;
+    fs::write(
+        folder.join("mediary.toml"),
+        "[catalog]\ndirectory = \"catalog\"\n\n\
+         [[accounts]]\nid = \"bench\"\nprovider = \"bench\"\napi_key = \"sk-bench\"\n",
+    )?;
+    fs::write(
+        catalog.join("providers/bench.toml"),
+        format!(
+            "id = \"bench\"\ndisplay_name = \"Bench\"\ndialect = \"openai_chat\"\n\
+             base_uri = \"{base_uri}\"\n"
+        ),
+    )?;
+    let models = ["one", "many", "paced", "hang"].map(|id| {
+        format!(
+            "[[models]]\nid = \"{id}\"\nprovider_model_id = \"{id}\"\n\
+             capabilities = [\"text-to-text\"]\ninput_kinds = [\"text\"]\n\
+             output_kinds = [\"text\"]\nfeatures = [\"streaming\"]\n\
+             prices = [{{ unit = \"input-token\", micro_usd_per_million = 150000 }}, \
+             {{ unit = \"output-token\", micro_usd_per_million = 600000 }}]\n"
+        )
+    });
+    fs::write(catalog.join("models/bench.toml"), models.join("\n"))?;
+    Ok(())
 }

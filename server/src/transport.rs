@@ -30,6 +30,8 @@ const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("mediary/", env!("CARGO_PKG_VERSION")));
 /// How long a connection that nobody uses is kept for the next call.
 const KEPT: Duration = Duration::from_secs(90);
+/// How many of them, for each address: what a burst leaves behind is memory at both ends.
+const MOST_KEPT: usize = 32;
 
 /// A cheap handle to the shared client.
 #[derive(Clone)]
@@ -52,6 +54,7 @@ impl Http {
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(KEPT)
+            .pool_max_idle_per_host(MOST_KEPT)
             .build(Connector::new(connect_timeout)?);
         Ok(Self { client, clock })
     }

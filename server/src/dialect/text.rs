@@ -1,8 +1,16 @@
-//! A JSON string that borrows from the event where it can.
+//! JSON as providers send it, and its strings, which borrow from the event where they can.
 
 use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Deserializer, de};
+
+/// Reads JSON. Its UTF-8 is checked once for the whole event and not again for each string.
+pub fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> serde_json::Result<T> {
+    match std::str::from_utf8(json) {
+        Ok(json) => serde_json::from_str(json),
+        Err(_) => serde_json::from_slice(json),
+    }
+}
 
 /// serde's own `Option<Cow<str>>` always copies; this copies only strings with escapes.
 #[derive(Debug, Default)]

@@ -50,6 +50,27 @@ pub fn estimate_input(call: &ChatCall) -> i64 {
         + tools.sum::<i64>()
 }
 
+/// What an answer probably cost of which nobody reported anything.
+pub fn estimated(input: i64, written: usize) -> TokenUsage {
+    TokenUsage {
+        input,
+        output: of_text(written),
+        source: UsageSource::Estimated,
+        ..TokenUsage::default()
+    }
+}
+
+/// Bytes of an event that the model wrote.
+pub fn written(event: &ChatEvent) -> usize {
+    match event {
+        ChatEvent::Text { text, .. }
+        | ChatEvent::Reasoning { text, .. }
+        | ChatEvent::Refusal(text)
+        | ChatEvent::ToolArguments { json: text, .. } => text.len(),
+        _ => 0,
+    }
+}
+
 /// What a text of so many bytes probably costs.
 pub fn of_text(bytes: usize) -> i64 {
     i64::try_from(bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(i64::MAX)
@@ -73,19 +94,11 @@ impl Stream for Accounted {
         let Some(event) = ready!(self.answer.as_mut().poll_next(task)?) else {
             return Poll::Ready(None);
         };
+        self.written += written(&event);
         match &event {
-            ChatEvent::Text { text, .. }
-            | ChatEvent::Reasoning { text, .. }
-            | ChatEvent::Refusal(text)
-            | ChatEvent::ToolArguments { json: text, .. } => self.written += text.len(),
             ChatEvent::Usage(_) => self.reported = true,
             ChatEvent::Finished { .. } if !self.reported => {
-                let usage = TokenUsage {
-                    input: self.input,
-                    output: of_text(self.written),
-                    source: UsageSource::Estimated,
-                    ..TokenUsage::default()
-                };
+                let usage = estimated(self.input, self.written);
                 self.held = Some(event);
                 return Poll::Ready(Some(Ok(ChatEvent::Usage(usage))));
             }

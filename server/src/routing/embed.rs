@@ -1,8 +1,8 @@
 //! Walks a plan for vectors: asks one candidate after the other until one gives them all.
 
 use mediary_domain::{
-    EmbedCall, EmbedOptions, Embedded, Error, Kind, PicoUsd, Result, Retry, TokenUsage,
-    UsageSource, Warning, cost_of_tokens,
+    EmbedCall, EmbedOptions, Embedded, Error, Kind, Result, Retry, TokenUsage, UsageSource,
+    Warning, cost_of_tokens,
 };
 use tracing::warn;
 
@@ -64,7 +64,6 @@ pub async fn embed(plan: Plan, call: &EmbedCall, most: usize, clock: &Clock) -> 
                 outcome.model.clone_from(&candidate.model.name);
                 outcome.provider.clone_from(&candidate.provider.id);
                 outcome.provider_model_id.clone_from(&embedded.model);
-                outcome.usage = embedded.usage;
                 let warnings = candidate.warnings.into_iter().chain(fitted).collect();
                 return Ok(Vectors { embedded, outcome, warnings });
             }
@@ -117,21 +116,11 @@ async fn ask(
         embedded.vectors.extend(vectors);
         embedded.model = model;
         embedded.usage = Some(match embedded.usage {
-            Some(before) => sum(before, usage),
+            Some(before) => before.plus(usage),
             None => usage,
         });
     }
     Ok(())
-}
-
-fn sum(before: TokenUsage, now: TokenUsage) -> TokenUsage {
-    let is_estimated = [before, now].iter().any(|one| one.source == UsageSource::Estimated);
-    TokenUsage {
-        input: before.input + now.input,
-        cost: before.cost.zip(now.cost).map(|(a, b): (PicoUsd, PicoUsd)| a + b),
-        source: if is_estimated { UsageSource::Estimated } else { UsageSource::Reported },
-        ..TokenUsage::default()
-    }
 }
 
 /// The options as the model takes them, and what was left out.

@@ -1,7 +1,7 @@
 //! Walks a plan: asks one candidate after the other until one answers.
 //!
-//! Falls back before the first token only: what a caller has read is never taken back. Every
-//! attempt is recorded, with what it used and what it cost.
+//! Falls back before the first token only, unless the caller lets it start over: what a caller has
+//! read is never taken back unasked. Every attempt is recorded, with what it used and what it cost.
 
 use std::{
     collections::VecDeque,
@@ -21,7 +21,7 @@ use tracing::warn;
 use super::plan::{Candidate, Plan};
 use crate::{
     clock::Clock,
-    provider::{CallContext, ChatStream, accounting},
+    provider::{CallContext, ChatStream, ModelRow, accounting},
 };
 
 /// One try at one candidate.
@@ -47,11 +47,19 @@ pub struct Outcome {
     /// The model name that the provider's answer carries.
     pub provider_model_id: String,
     pub refusal: String,
-    pub usage: Option<TokenUsage>,
+    /// Of the attempt that runs, or ran last.
+    usage: Option<TokenUsage>,
     /// Of all attempts.
     pub cost: PicoUsd,
     /// From acceptance to the first piece of the answer.
     pub first_token: Option<Duration>,
+}
+
+impl Outcome {
+    /// Tokens of all attempts. `None`: none are known.
+    pub fn usage(&self) -> Option<TokenUsage> {
+        self.attempts.iter().filter_map(|attempt| attempt.usage).reduce(TokenUsage::plus)
+    }
 }
 
 pub enum Step {
@@ -62,6 +70,12 @@ pub enum Step {
         failure: Error,
         next: String,
         /// What of the call the next one does not take.
+        warnings: Vec<Warning>,
+    },
+    /// A candidate failed after its first token and the next is asked: all pieces are void.
+    Restarted {
+        failure: Error,
+        next: String,
         warnings: Vec<Warning>,
     },
     Finished {
@@ -82,12 +96,18 @@ pub struct Run {
     spoke: bool,
     /// The last failure that time cures: what a caller hears if nobody answers.
     curable: Option<Error>,
+    /// Whether a failure after the first token may start over.
+    may_restart: bool,
+    /// What the running attempt has read and written, to be charged if it ends unreported.
+    read: i64,
+    written: usize,
 }
 
 enum State {
     Idle,
     Asking(Pin<Box<dyn Future<Output = Result<ChatStream>> + Send>>, Arc<Candidate>),
-    Answering(ChatStream, Arc<Candidate>),
+    /// The call itself is let go: a long one would be held as long as the answer runs.
+    Answering(ChatStream, Arc<ModelRow>),
     Over,
 }
 
@@ -102,7 +122,15 @@ impl Run {
             outcome: Outcome::default(),
             spoke: false,
             curable: None,
+            may_restart: false,
+            read: 0,
+            written: 0,
         }
+    }
+
+    /// Lets a failure after the first token start over with the next candidate.
+    pub fn restarting(self, may_restart: bool) -> Self {
+        Self { may_restart, ..self }
     }
 
     /// What is known up to now.
@@ -129,7 +157,11 @@ impl Run {
                 State::Asking(asked, candidate) => match asked.await {
                     Ok(answer) => {
                         let answer = accounting::accounted(answer, &candidate.call);
-                        self.now = State::Answering(answer, candidate.clone());
+                        if self.may_restart {
+                            self.read = accounting::estimate_input(&candidate.call);
+                            self.written = 0;
+                        }
+                        self.now = State::Answering(answer, candidate.model.clone());
                     }
                     Err(error) => return Some(self.failed(error)),
                 },
@@ -192,7 +224,7 @@ impl Run {
                 None
             }
             ChatEvent::Refusal(text) => {
-                self.spoke = true;
+                self.speak();
                 self.outcome.refusal.push_str(&text);
                 None
             }
@@ -203,15 +235,31 @@ impl Run {
             }
             piece => {
                 if !self.spoke {
-                    self.spoke = true;
+                    self.speak();
                     self.outcome.first_token = Some(self.elapsed());
                 }
+                self.written += accounting::written(&piece);
                 Some(Step::Piece(piece))
             }
         }
     }
 
+    /// The first of an answer has come.
+    fn speak(&mut self) {
+        self.spoke = true;
+        if !self.may_restart {
+            // Nobody else will be asked: their copies of the call are let go.
+            self.waiting = VecDeque::new();
+        }
+    }
+
     fn failed(&mut self, error: Error) -> Step {
+        let goes_on = error.may_succeed_elsewhere()
+            && (!self.spoke || self.may_restart)
+            && !self.waiting.is_empty();
+        if goes_on && self.spoke && self.outcome.usage.is_none() {
+            self.outcome.usage = Some(accounting::estimated(self.read, self.written));
+        }
         self.close_attempt(Some(error.clone()));
         self.now = State::Idle;
         let status = error.facts().get("httpStatus").map_or("", String::as_str);
@@ -225,20 +273,12 @@ impl Run {
             self.outcome.model,
             error.kind(),
         );
-        if !self.spoke
-            && error.may_succeed_elsewhere()
-            && let Some(next) = self.waiting.front()
-        {
-            self.outcome.usage = None;
-            self.outcome.provider_model_id.clear();
+        if goes_on && let Some(next) = self.waiting.front() {
             if matches!(error.retry(), Retry::Later(_)) {
                 self.curable = Some(error.clone());
             }
-            return Step::Fallback {
-                failure: error,
-                next: next.model.name.clone(),
-                warnings: next.warnings.clone(),
-            };
+            let (failure, next, warnings) = (error, next.model.name.clone(), next.warnings.clone());
+            return self.go_on(failure, next, warnings);
         }
         let error = match (error.retry(), self.curable.take()) {
             (Retry::Elsewhere, Some(curable)) if !self.spoke => curable,
@@ -249,17 +289,29 @@ impl Run {
         Step::Failed(if tried > 1 { error.fact("attempts", tried.to_string()) } else { error })
     }
 
+    /// Forgets what the failed attempt said.
+    fn go_on(&mut self, failure: Error, next: String, warnings: Vec<Warning>) -> Step {
+        self.outcome.usage = None;
+        self.outcome.provider_model_id.clear();
+        if !std::mem::take(&mut self.spoke) {
+            return Step::Fallback { failure, next, warnings };
+        }
+        self.outcome.refusal.clear();
+        self.outcome.first_token = None;
+        Step::Restarted { failure, next, warnings }
+    }
+
     fn close_attempt(&mut self, failure: Option<Error>) {
+        let now = self.clock.wall();
         let prices = match &self.now {
-            State::Asking(_, candidate) | State::Answering(_, candidate) => {
-                candidate.model.prices_at(self.clock.wall())
-            }
+            State::Asking(_, candidate) => candidate.model.prices_at(now),
+            State::Answering(_, model) => model.prices_at(now),
             State::Idle | State::Over => return,
         };
         let usage = self.outcome.usage;
         let cost = usage.map(|usage| cost_of_tokens(&usage, &prices)).unwrap_or_default();
         if let Some(attempt) = self.outcome.attempts.last_mut() {
-            attempt.end = Some(self.clock.wall());
+            attempt.end = Some(now);
             attempt.failure = failure;
             attempt.usage = usage;
             attempt.cost = cost;

@@ -241,10 +241,10 @@ impl Calls {
 
     async fn pass(&self, pass: Pass, request: Request) -> Response {
         let Inside { gate, services } = &*self.0;
-        let answer = match services.call(request) {
-            Ok(answer) => answer,
-            Err(request) => return refused(&unknown(request.uri().path())),
+        let Some(call) = services.find(request.uri().path()) else {
+            return refused(&unknown(request.uri().path()));
         };
+        let answer = call(request).map(|answer| answer.unwrap_or_else(|never| match never {}));
         // A method ends its own stream, with an event that says why; but a request that never comes
         // whole gets to no method.
         let grace = if pass.streams { TO_SAY_WHY } else { Duration::ZERO };

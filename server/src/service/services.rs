@@ -9,7 +9,8 @@ use tonic::{body::Body, codegen::BoxFuture, server::NamedService};
 use tower::Service;
 
 type Answering = BoxFuture<Response<Body>, Infallible>;
-type Call = Arc<dyn Fn(Request<Body>) -> Answering + Send + Sync>;
+/// One call of a service. It cannot fail: what goes wrong is an answer as well.
+pub type Call = Arc<dyn Fn(Request<Body>) -> Answering + Send + Sync>;
 
 /// gRPC services by their full names, `mediary.v1.TextService`.
 #[derive(Clone, Default)]
@@ -34,18 +35,9 @@ impl Services {
         self
     }
 
-    /// The answer of the service that the path names; the request itself where there is none.
-    pub fn call(
-        &self,
-        request: Request<Body>,
-    ) -> Result<impl Future<Output = Response<Body>> + Send + use<>, Request<Body>> {
-        let name = request.uri().path().strip_prefix('/').and_then(|path| path.split_once('/'));
-        match name.and_then(|(name, _)| self.0.get(name)) {
-            Some(call) => {
-                let answer = call(request);
-                Ok(async { answer.await.unwrap_or_else(|never| match never {}) })
-            }
-            None => Err(request),
-        }
+    /// The service that the path names.
+    pub fn find(&self, path: &str) -> Option<&Call> {
+        let (name, _) = path.strip_prefix('/')?.split_once('/')?;
+        self.0.get(name)
     }
 }

@@ -8,6 +8,7 @@ mod generation;
 pub mod limits;
 mod parse;
 mod reading;
+mod repeats;
 mod telling;
 
 use std::{
@@ -24,12 +25,13 @@ use mediary_proto::v1::{
     text_service_server::TextService,
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, codegen::BoxStream};
+use tonic::{Request, Response, Status, codegen::BoxStream, metadata::MetadataValue};
 
 use self::{
     generation::{Generations, Known, RETENTION, Terms},
     parse::Asked,
     reading::Pulse,
+    repeats::{Key, Repeats, Turn},
     telling::{Limits, Telling},
 };
 use super::{change, layers::Deadline};
@@ -57,6 +59,7 @@ pub struct TextApi {
     registry: Registry,
     clock: Clock,
     generations: Generations,
+    repeats: Repeats,
     pulse: Pulse,
     sandbox_in_auto: bool,
     /// Fired when running streams must end because the server does.
@@ -85,6 +88,7 @@ impl TextApi {
         Self {
             registry,
             generations: Generations::new(clock.clone()),
+            repeats: Repeats::new(clock.clone()),
             pulse: Pulse { clock: clock.clone(), heartbeat },
             clock,
             sandbox_in_auto,
@@ -102,11 +106,39 @@ impl TextApi {
             warnings: first.warnings.clone(),
             model: first.model.name.clone(),
             provider: first.provider.name(),
-            run: Run::new(plan, generation.clone(), self.clock.clone()),
+            run: Run::new(plan, generation.clone(), self.clock.clone())
+                .restarting(asked.allow_restart),
             resumable_until: asked.grace.map(|_| self.clock.wall() + RETENTION),
             generation,
             include_reasoning,
         })
+    }
+
+    async fn generate(&self, asked: Asked) -> Result<GenerateTextResponse> {
+        let id = self.clock.resource_id('g').into();
+        answer::collect(self.accept(asked, id)?, &self.closing).await
+    }
+
+    /// Answers, unless the same request was answered already.
+    async fn generate_once(
+        &self,
+        request: Request<GenerateTextRequest>,
+    ) -> Result<Response<GenerateTextResponse>> {
+        let caller = change::caller(&request)?;
+        let mut asked = Asked::generate(request.into_inner(), &caller)?;
+        let request_id = std::mem::take(&mut asked.request_id);
+        if request_id.is_empty() {
+            return self.generate(asked).await.map(Response::new);
+        }
+        let key = Key { owner: caller.owner, request_id };
+        match self.repeats.turn(key, std::mem::take(&mut asked.fingerprint)).await? {
+            Turn::Again(answer) => Ok(change::answer(GenerateTextResponse::clone(&answer), true)),
+            Turn::First(pen) => {
+                let outcome = self.generate(asked).await;
+                pen.write(&outcome);
+                outcome.map(Response::new)
+            }
+        }
     }
 
     fn stream(&self, request: Request<StreamTextRequest>) -> Result<BoxStream<StreamTextResponse>> {
@@ -174,13 +206,7 @@ impl TextService for TextApi {
         &self,
         request: Request<GenerateTextRequest>,
     ) -> Result<Response<GenerateTextResponse>, Status> {
-        let asked = change::caller(&request)
-            .and_then(|caller| Asked::generate(request.into_inner(), &caller))
-            .map_err(|error| status(&error))?;
-        let id = self.clock.resource_id('g').into();
-        let accepted = self.accept(asked, id).map_err(|error| status(&error))?;
-        let answer = answer::collect(accepted, &self.closing).await;
-        answer.map(Response::new).map_err(|error| status(&error))
+        self.generate_once(request).await.map_err(|error| status(&error))
     }
 
     async fn stream_text(

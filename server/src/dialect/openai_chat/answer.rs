@@ -10,7 +10,7 @@ use super::{
         openai::{failure, usage::Usage},
         parts::{Parts, Queue},
         sse,
-        text::Text,
+        text::{self, Text},
         wire_stream::Decode,
     },
     Quirks,
@@ -64,8 +64,7 @@ impl Decoder {
     }
 
     fn chunk(&mut self, json: &[u8], out: &mut Queue) -> Result<()> {
-        let mut chunk: Chunk<'_> =
-            serde_json::from_slice(json).map_err(|error| garbled(&self.cx, &error))?;
+        let mut chunk: Chunk<'_> = text::read(json).map_err(|error| garbled(&self.cx, &error))?;
         let groq = chunk.x_groq.take().unwrap_or_default();
         let usage = chunk.usage.take().or(groq.usage);
         if let Some(usage) = usage {
@@ -97,7 +96,7 @@ impl Decoder {
     }
 
     fn choice(&mut self, choice: Choice<'_>, out: &mut Queue) -> Result<()> {
-        if let Some(delta) = choice.delta.or(choice.message) {
+        if let Some(delta) = choice.delta.or(choice.message.map(|message| *message)) {
             self.delta(delta, out);
         }
         match choice.finish_reason.as_deref() {
@@ -318,8 +317,9 @@ struct Choice<'a> {
     index: Option<u32>,
     #[serde(borrow, default)]
     delta: Option<Delta<'a>>,
+    /// Apart, because it is large and only whole answers have it.
     #[serde(borrow, default)]
-    message: Option<Delta<'a>>,
+    message: Option<Box<Delta<'a>>>,
     #[serde(borrow, default)]
     finish_reason: Option<Text<'a>>,
 }

@@ -10,7 +10,7 @@ use crate::{
     dialect::{
         parts::{Parts, Queue},
         sse,
-        text::Text,
+        text::{self, Text},
         wire_stream::Decode,
     },
     provider::CallContext,
@@ -203,16 +203,16 @@ impl Decode for Decoder {
         if json.is_empty() {
             return Ok(());
         }
-        let event: Event<'_> = serde_json::from_slice(json).map_err(|e| self.garbled(&e))?;
+        let event: Event<'_> = text::read(json).map_err(|e| self.garbled(&e))?;
         match (&*event.kind, event.index.unwrap_or(0)) {
             ("message_start", _) => {
                 if let Some(message) = event.message {
-                    self.start(message, out);
+                    self.start(*message, out);
                 }
             }
             ("content_block_start", index) => {
                 if let Some(block) = event.content_block {
-                    self.open(index, block, out);
+                    self.open(index, *block, out);
                 }
             }
             ("content_block_delta", index) => {
@@ -240,7 +240,7 @@ impl Decode for Decoder {
     }
 
     fn whole(&mut self, body: &[u8], out: &mut Queue) -> Result<()> {
-        let message: Message<'_> = serde_json::from_slice(body).map_err(|e| self.garbled(&e))?;
+        let message: Message<'_> = text::read(body).map_err(|e| self.garbled(&e))?;
         if message.kind.as_deref() == Some("error") {
             return Err(of_event(&self.cx, body));
         }
@@ -295,10 +295,11 @@ struct Event<'a> {
     kind: Text<'a>,
     #[serde(default)]
     index: Option<u32>,
+    // Apart, because they are large and few: most events are a small delta.
     #[serde(borrow, default)]
-    message: Option<Message<'a>>,
+    message: Option<Box<Message<'a>>>,
     #[serde(borrow, default)]
-    content_block: Option<Block<'a>>,
+    content_block: Option<Box<Block<'a>>>,
     #[serde(borrow, default)]
     delta: Option<Delta<'a>>,
     #[serde(default)]

@@ -24,7 +24,10 @@ pub async fn collect(
             Some(Step::Piece(piece)) => {
                 answer.add(piece);
             }
-            Some(Step::Fallback { warnings: of_next, .. }) => {
+            Some(
+                Step::Fallback { warnings: of_next, .. }
+                | Step::Restarted { warnings: of_next, .. },
+            ) => {
                 answer = Answer::default();
                 warnings = of_next;
             }
@@ -36,7 +39,7 @@ pub async fn collect(
                     finish_reason: events::finish_reason(reason).into(),
                     provider_finish_reason: native,
                     refusal: outcome.refusal.clone(),
-                    usage: outcome.usage.as_ref().map(events::usage),
+                    usage: outcome.usage().as_ref().map(events::usage),
                     cost_pico_usd: outcome.cost.0,
                     model: outcome.model.clone(),
                     provider_model_id: outcome.provider_model_id.clone(),

@@ -36,7 +36,7 @@ impl TextApi {
         check_size(vectors.len(), vectors.iter().map(Vec::len).max().unwrap_or(0), most)?;
         Ok(EmbedTextResponse {
             embeddings: vectors.into_iter().map(|values| Embedding { values }).collect(),
-            usage: done.outcome.usage.as_ref().map(events::usage),
+            usage: done.outcome.usage().as_ref().map(events::usage),
             cost_pico_usd: done.outcome.cost.0,
             model: done.outcome.model.clone(),
             provider_model_id: done.outcome.provider_model_id.clone(),

@@ -30,7 +30,7 @@ pub fn finished(outcome: &Outcome, elapsed: Duration, native: String) -> Finishe
         finish_reason: FinishReason::Unspecified.into(),
         provider_finish_reason: native,
         refusal: outcome.refusal.clone(),
-        usage: outcome.usage.as_ref().map(usage),
+        usage: outcome.usage().as_ref().map(usage),
         cost_pico_usd: outcome.cost.0,
         model: outcome.model.clone(),
         provider_model_id: outcome.provider_model_id.clone(),
@@ -43,7 +43,7 @@ pub fn finished(outcome: &Outcome, elapsed: Duration, native: String) -> Finishe
 pub fn failed(outcome: &Outcome, failure: &Error) -> Failed {
     Failed {
         status: Some(error::rpc_status(failure)),
-        usage: outcome.usage.as_ref().map(usage),
+        usage: outcome.usage().as_ref().map(usage),
         cost_pico_usd: outcome.cost.0,
         retryable: matches!(failure.retry(), domain::Retry::Later(_)),
         attempts: attempts(outcome),

@@ -8,7 +8,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -54,6 +54,7 @@ type RequestKey = (Arc<str>, String);
 /// How a generation behaves when nobody listens.
 pub struct Terms {
     pub id: Arc<str>,
+    /// Who asked; what others asked for is not found by it.
     pub owner: Arc<str>,
     /// Goes on for this long without a listener; `None` = stops at once and keeps nothing.
     pub grace: Option<Duration>,
@@ -64,12 +65,13 @@ pub struct Terms {
 
 pub struct Generation {
     id: Arc<str>,
-    owner: Arc<str>,
     grace: Option<Duration>,
-    request_id: String,
+    request: RequestKey,
     log: Mutex<Log>,
     /// Sequence of the last event.
-    told: watch::Sender<i64>,
+    last: AtomicI64,
+    /// Marked by what somebody may wait for: the end, and any event of a kept one.
+    told: watch::Sender<()>,
     pub stopping: CancellationToken,
     listeners: AtomicUsize,
     /// When the last reader left; before that, when it began.
@@ -111,11 +113,11 @@ impl Generations {
 
     /// Opens the books for a generation, or finds the one that the same request began.
     pub fn open(&self, terms: Terms) -> Result<Known> {
+        let key = (terms.owner, terms.request_id);
+        let is_repeatable = !key.1.is_empty() && terms.grace.is_some();
         let mut books = self.books();
-        let request = (terms.owner.clone(), terms.request_id.clone());
-        if !terms.request_id.is_empty()
-            && terms.grace.is_some()
-            && let Some((request, known)) = books.by_request.get(&request)
+        if is_repeatable
+            && let Some((request, known)) = books.by_request.get(&key)
             && let Some(known) = known.upgrade()
         {
             if *request == terms.request {
@@ -129,19 +131,19 @@ impl Generations {
         }
         let generation = Arc::new(Generation {
             id: terms.id.clone(),
-            owner: terms.owner,
             grace: terms.grace,
-            request_id: terms.request_id.clone(),
+            request: key.clone(),
             log: Mutex::new(Log { first: 1, ..Log::default() }),
-            told: watch::Sender::new(0),
+            last: AtomicI64::new(0),
+            told: watch::Sender::new(()),
             stopping: CancellationToken::new(),
             listeners: AtomicUsize::new(0),
             left_at: Mutex::new(self.0.clock.now()),
         });
         books.by_id.insert(terms.id, generation.clone());
-        if !terms.request_id.is_empty() && terms.grace.is_some() {
+        if is_repeatable {
             let known = (terms.request, Arc::downgrade(&generation));
-            books.by_request.insert(request, known);
+            books.by_request.insert(key, known);
         }
         Ok(Known::New(generation))
     }
@@ -151,7 +153,7 @@ impl Generations {
     pub fn find(&self, caller: &Caller, name: &str) -> Result<Arc<Generation>> {
         let id = name.strip_prefix("generations/").unwrap_or_default();
         let found = self.books().by_id.get(id).cloned();
-        found.filter(|found| caller.sees(&found.owner)).ok_or_else(|| expired(name))
+        found.filter(|found| caller.sees(&found.request.0)).ok_or_else(|| expired(name))
     }
 
     /// Drives a generation for the stream that asked for it.
@@ -207,9 +209,10 @@ impl Books {
     }
 
     fn forget(&mut self, id: &str) {
-        if let Some(generation) = self.by_id.remove(id) {
-            let request = (generation.owner.clone(), generation.request_id.clone());
-            self.by_request.remove(&request);
+        if let Some(generation) = self.by_id.remove(id)
+            && generation.is_kept()
+        {
+            self.by_request.remove(&generation.request);
         }
     }
 }
@@ -242,13 +245,13 @@ impl Generation {
         }
     }
 
-    /// Follows it; marked as changed by every event.
-    pub fn follow(&self) -> watch::Receiver<i64> {
+    /// Follows a kept one; marked as changed by every event.
+    pub fn follow(&self) -> watch::Receiver<()> {
         self.told.subscribe()
     }
 
     pub fn last_sequence(&self) -> i64 {
-        *self.told.borrow()
+        self.last.load(Ordering::Acquire)
     }
 
     /// The contract's view of it.
@@ -278,6 +281,7 @@ impl Generation {
 
     fn append(&self, event: &TextEvent, failure: Option<&Error>) {
         let is_end = is_terminal(event);
+        self.last.store(event.sequence, Ordering::Release);
         if self.is_kept() || is_end {
             let mut log = self.log();
             if self.is_kept() {
@@ -293,8 +297,9 @@ impl Generation {
                 log.end = Some(event.clone());
                 log.failure = failure.cloned();
             }
+            drop(log);
+            self.told.send_replace(());
         }
-        self.told.send_replace(event.sequence);
     }
 
     /// Waits for its end.

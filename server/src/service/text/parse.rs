@@ -6,12 +6,12 @@ mod parameters;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use mediary_domain::{Capability, ChatCall, Error, Kind, Result, Target};
+use mediary_domain::{Capability, ChatCall, Error, Result, Target};
 use mediary_proto::v1::{
     self, CountTokensRequest, GenerateTextRequest, StreamTextRequest,
     model_target::Target as WireTarget,
 };
-use prost::Message as _;
+use prost::Message;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -28,6 +28,8 @@ pub struct Asked {
     pub call: ChatCall,
     /// How long it goes on when its stream is lost; `None` = it stops at once.
     pub grace: Option<Duration>,
+    /// Whether it may start over after its first token.
+    pub allow_restart: bool,
     pub request_id: String,
     /// SHA-256 of the request without its id, to know it again.
     pub fingerprint: Vec<u8>,
@@ -61,20 +63,29 @@ impl Asked {
     pub fn count(request: CountTokensRequest, caller: &Caller) -> Result<Self> {
         let mut problems = Problems::default();
         let CountTokensRequest { target, messages, parameters } = request;
-        let asked = asked(target, messages, parameters, &BTreeMap::new(), "", &mut problems);
+        let asked =
+            asked(target, messages, parameters, &BTreeMap::new(), String::new(), &mut problems);
         problems.result(asked.of(caller))
     }
 
     pub fn generate(request: GenerateTextRequest, caller: &Caller) -> Result<Self> {
         let mut problems = Problems::default();
+        let fingerprint = match &*request.request_id {
+            "" => Vec::new(),
+            _ => fingerprint(&GenerateTextRequest { request_id: String::new(), ..request.clone() }),
+        };
         let GenerateTextRequest { target, messages, parameters, labels, request_id } = request;
-        let asked = asked(target, messages, parameters, &labels, &request_id, &mut problems);
+        let asked = asked(target, messages, parameters, &labels, request_id, &mut problems);
+        let asked = Self { fingerprint, ..asked };
         problems.result(asked.of(caller))
     }
 
     pub fn stream(request: StreamTextRequest, caller: &Caller) -> Result<Self> {
         let mut problems = Problems::default();
-        let fingerprint = fingerprint(&request);
+        let fingerprint = match (&*request.request_id, request.resumable) {
+            ("", _) | (_, false) => Vec::new(),
+            _ => fingerprint(&StreamTextRequest { request_id: String::new(), ..request.clone() }),
+        };
         let StreamTextRequest {
             target,
             messages,
@@ -85,18 +96,9 @@ impl Asked {
             disconnect_grace,
             allow_restart,
         } = request;
-        if allow_restart {
-            problems.add(
-                Error::new(
-                    Kind::FeatureDisabled,
-                    "the request asks for something that this server does not have",
-                )
-                .violation("allow_restart", "this server never starts over: leave it unset"),
-            );
-        }
         let grace = resumable.then(|| grace(disconnect_grace, &mut problems));
-        let asked = asked(target, messages, parameters, &labels, &request_id, &mut problems);
-        let asked = Self { grace, request_id, fingerprint, ..asked };
+        let asked = asked(target, messages, parameters, &labels, request_id, &mut problems);
+        let asked = Self { grace, allow_restart, fingerprint, ..asked };
         problems.result(asked.of(caller))
     }
 
@@ -107,12 +109,8 @@ impl Asked {
     }
 }
 
-/// What stays the same when a request is sent again.
-fn fingerprint(request: &StreamTextRequest) -> Vec<u8> {
-    if request.request_id.is_empty() || !request.resumable {
-        return Vec::new();
-    }
-    let request = StreamTextRequest { request_id: String::new(), ..request.clone() };
+/// What stays the same when a request is sent again, given without its id.
+fn fingerprint(request: &impl Message) -> Vec<u8> {
     Sha256::digest(request.encode_to_vec()).to_vec()
 }
 
@@ -132,11 +130,11 @@ fn asked(
     messages: Vec<v1::Message>,
     parameters: Option<v1::TextParameters>,
     labels: &BTreeMap<String, String>,
-    request_id: &str,
+    request_id: String,
     problems: &mut Problems,
 ) -> Asked {
     check_labels(labels, problems);
-    check_request_id(request_id, problems);
+    check_request_id(&request_id, problems);
     let messages = message::parse_all(messages, problems);
     let parameters = parameters::parse(parameters.unwrap_or_default(), problems);
     let has_images = messages
@@ -147,7 +145,8 @@ fn asked(
         wish: wish(target.unwrap_or_default(), capability(has_images), problems),
         call: ChatCall { messages, parameters },
         grace: None,
-        request_id: request_id.to_owned(),
+        allow_restart: false,
+        request_id,
         fingerprint: Vec::new(),
     }
 }

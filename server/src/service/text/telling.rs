@@ -2,21 +2,23 @@
 
 use std::{
     pin::Pin,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use mediary_domain::{Error, Kind};
 use mediary_proto::v1::{
-    Failed, FinishReason, Finished, Notice, Started, TextEvent, text_event::Kind as Event,
+    Failed, FinishReason, Finished, Notice, Restarted, Started, TextEvent,
+    text_event::Kind as Event,
 };
+use pin_project_lite::pin_project;
 use tokio::time::Sleep;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{Accepted, events};
 use crate::{routing::Step, service::layers};
 
 /// What can end a generation from outside.
-#[derive(Clone)]
 pub struct Limits {
     pub deadline: Option<Instant>,
     /// The server ends.
@@ -25,11 +27,58 @@ pub struct Limits {
     pub stopping: CancellationToken,
 }
 
+pin_project! {
+    /// The limits, to wait for: made once a generation, not once a token.
+    struct Stops {
+        #[pin]
+        late: Sleep,
+        #[pin]
+        closing: WaitForCancellationFutureOwned,
+        #[pin]
+        stopping: WaitForCancellationFutureOwned,
+    }
+}
+
+enum Stop {
+    Late,
+    Closing,
+    Asked,
+}
+
+impl Stops {
+    fn of(limits: Limits) -> Self {
+        /// Longer than any method's deadline.
+        const NEVER: Duration = Duration::from_secs(86_400 * 365);
+        Self {
+            late: match limits.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()),
+                None => tokio::time::sleep(NEVER),
+            },
+            closing: limits.closing.cancelled_owned(),
+            stopping: limits.stopping.cancelled_owned(),
+        }
+    }
+}
+
+impl Future for Stops {
+    type Output = Stop;
+
+    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Stop> {
+        let this = self.project();
+        if this.late.poll(task).is_ready() {
+            Poll::Ready(Stop::Late)
+        } else if this.closing.poll(task).is_ready() {
+            Poll::Ready(Stop::Closing)
+        } else {
+            this.stopping.poll(task).map(|()| Stop::Asked)
+        }
+    }
+}
+
 /// Tells a generation event by event. Dropping it closes the connection to the provider.
 pub struct Telling {
     accepted: Accepted,
-    limits: Limits,
-    late: Pin<Box<Sleep>>,
+    stops: Pin<Box<Stops>>,
     sequence: i64,
     failure: Option<Error>,
     is_over: bool,
@@ -37,13 +86,8 @@ pub struct Telling {
 
 impl Telling {
     pub fn new(accepted: Accepted, limits: Limits) -> Self {
-        /// Longer than any method's deadline.
-        const NEVER: Duration = Duration::from_secs(86_400 * 365);
-        let late = match limits.deadline {
-            Some(deadline) => tokio::time::sleep_until(deadline.into()),
-            None => tokio::time::sleep(NEVER),
-        };
-        Self { accepted, limits, late: Box::pin(late), sequence: 0, failure: None, is_over: false }
+        let stops = Box::pin(Stops::of(limits));
+        Self { accepted, stops, sequence: 0, failure: None, is_over: false }
     }
 
     /// Why it failed, once `failed` was told.
@@ -65,18 +109,18 @@ impl Telling {
             let step = tokio::select! {
                 biased;
                 step = run.next() => step,
-                () = &mut self.late => {
-                    let error = layers::deadline_exceeded(run.elapsed());
-                    Some(Step::Failed(run.stop(error)))
-                }
-                () = self.limits.closing.cancelled() => {
-                    Some(Step::Failed(run.stop(events::shutting_down())))
-                }
-                () = self.limits.stopping.cancelled() => {
-                    run.stop(Error::new(Kind::Cancelled, "the caller stopped it"));
-                    let mut end = events::finished(run.outcome(), run.elapsed(), String::new());
-                    end.set_finish_reason(FinishReason::Cancelled);
-                    return Some(self.end(Event::Finished(end)));
+                stop = &mut self.stops => match stop {
+                    Stop::Late => {
+                        let error = layers::deadline_exceeded(run.elapsed());
+                        Some(Step::Failed(run.stop(error)))
+                    }
+                    Stop::Closing => Some(Step::Failed(run.stop(events::shutting_down()))),
+                    Stop::Asked => {
+                        run.stop(Error::new(Kind::Cancelled, "the caller stopped it"));
+                        let mut end = events::finished(run.outcome(), run.elapsed(), String::new());
+                        end.set_finish_reason(FinishReason::Cancelled);
+                        return Some(self.end(Event::Finished(end)));
+                    }
                 }
             };
             return Some(match step {
@@ -90,6 +134,13 @@ impl Telling {
                         detail: events::fallback_detail(&failure, &next, &warnings),
                         retry_time: None,
                         model: next,
+                    }))
+                }
+                Some(Step::Restarted { failure, next, warnings }) => {
+                    self.tell(Event::Restarted(Restarted {
+                        reason: events::fallback_detail(&failure, &next, &warnings),
+                        model: next,
+                        discard_from_part_index: 0,
                     }))
                 }
                 Some(Step::Finished { reason, native }) => {
