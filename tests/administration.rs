@@ -282,12 +282,12 @@ fn doctor_tells_which_keys_end_and_what_it_may_not_see() {
         let made = ["keys", "create", "--id", id, "--role", role, "--expires", expires];
         well(with_key(&house, ADMIN, &made)).stdout.trim().to_owned()
     };
-    create("soon", "user", "3d");
+    create("soon", "user", "3d 12h");
     create("later", "user", "300d");
     let viewer = create("viewer", "viewer", "never");
     let ran = well(with_key(&house, ADMIN, &["doctor"]));
     assert!(
-        ran.stdout.contains("apiKeys/soon: it ends in 2 days\n  fix: mediary keys update soon")
+        ran.stdout.contains("apiKeys/soon: it ends in 3 days\n  fix: mediary keys update soon")
     );
     assert!(!ran.stdout.contains("apiKeys/later"), "{}", ran.stdout);
     let report = json_of(&well(with_key(&house, ADMIN, &["doctor", "-o", "json"])));

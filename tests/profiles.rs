@@ -179,7 +179,7 @@ fn what_cannot_be_a_profile_is_refused() {
         (&["profile", "use", "x"], "there is no profile `x`"),
         (&["profile", "show"], "no profile is in use"),
         (&["models", "--profile", "x"], "there is no profile `x`"),
-        (&["models", "--ca", "absent.pem"], "certificates in absent.pem cannot be read"),
+        (&["models", "--ca", "absent.pem"], "absent.pem cannot be read"),
     ] {
         let ran = user.run(arguments, "");
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {ran:?}");

@@ -52,7 +52,7 @@ async fn our_client_is_answered_over_tls_by_a_server_that_it_can_know() {
 }
 
 #[test]
-fn the_command_line_takes_the_authority_as_an_option_or_from_the_environment() {
+fn the_command_line_takes_the_authority_from_options_environment_and_profile() {
     let authority = Authority::new();
     let house = authority.house().file("ca.pem", authority.pem()).start();
     let url = format!("https://{}", house.address);
@@ -64,6 +64,11 @@ fn the_command_line_takes_the_authority_as_an_option_or_from_the_environment() {
     assert_eq!(by_variable.code, 0, "{}", by_variable.stderr);
     let without = run(folder, &[], &["models", "--url", &url], "");
     assert_eq!(without.code, 3, "{}", without.stderr);
+    let home = [("HOME", folder.to_str().unwrap())];
+    let kept = ["profile", "set", "prod", "--url", &url, "--ca", "ca.pem"];
+    assert_eq!(run(folder, &home, &kept, "").code, 0);
+    let by_profile = run(folder, &home, &["models"], "");
+    assert_eq!(by_profile.code, 0, "{}", by_profile.stderr);
     let missing = run(folder, &[], &["models", "--ca", "nowhere.pem"], "");
     assert!(missing.stderr.contains("nowhere.pem cannot be read"), "{}", missing.stderr);
 }

@@ -134,6 +134,8 @@ fn of_key(key: &ApiKey) -> Option<Finding> {
     let left = seconds_until(end);
     let problem = match left {
         ..=0 => format!("it ended at {}", time(Some(end))),
+        1.. if left < DAY => "it ends within a day".to_owned(),
+        1.. if left < 2 * DAY => "it ends in a day".to_owned(),
         1.. if left < SOON_DAYS * DAY => format!("it ends in {} days", left / DAY),
         _ => return None,
     };
@@ -156,7 +158,8 @@ fn open_line(place: &Place) -> Option<Finding> {
     (!is_here).then(|| Finding {
         about: place.url.clone(),
         problem: "your key travels there unencrypted".to_owned(),
-        fix: "use an https:// address, of a proxy that does TLS".to_owned(),
+        fix: "use an https:// address: `listen.tls` of the server, or a proxy that does TLS"
+            .to_owned(),
     })
 }
 
@@ -187,6 +190,7 @@ mod tests {
         let found = of_key(&ends_in(3)).expect("it is soon");
         assert_eq!(found.problem, "it ends in 3 days");
         assert_eq!(found.fix, "mediary keys update k --expires 90d");
+        assert_eq!(of_key(&ends_in(1)).expect("it is soon").problem, "it ends in a day");
         assert!(of_key(&ends_in(-1)).expect("it is over").problem.starts_with("it ended at "));
         assert_eq!(of_key(&ends_in(15)), None);
         assert_eq!(of_key(&ApiKey { enabled: Some(false), ..ends_in(3) }), None);
