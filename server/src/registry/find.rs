@@ -58,9 +58,9 @@ impl Snapshot {
         Err(self.no_such_model(named))
     }
 
-    /// Whether the provider has an account, or needs none.
+    /// Whether the provider has an account that can be used.
     pub fn is_callable(&self, provider: &str) -> bool {
-        self.providers.get(provider).is_some_and(|entry| !entry.accounts.is_empty())
+        self.providers.get(provider).is_some_and(|entry| entry.usable() > 0)
     }
 
     fn no_such_model(&self, named: &str) -> Error {

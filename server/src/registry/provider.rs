@@ -2,13 +2,26 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use http::{HeaderName, HeaderValue, header};
 use mediary_domain::Parameter;
-use serde::Deserialize;
+use mediary_store::Stamp;
+use serde::{Deserialize, Serialize};
 
+use super::Origin;
 use crate::dialect::openai_chat::Quirks;
 
+/// Headers that belong to the connection or carry the key.
+const NOT_FIXED: [HeaderName; 6] = [
+    header::AUTHORIZATION,
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::HOST,
+    header::TRANSFER_ENCODING,
+];
+
 /// A vendor or a local server, as `catalog/providers/<id>.toml` describes it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderRow {
     pub id: String,
@@ -35,9 +48,14 @@ pub struct ProviderRow {
     /// Longest silence of a running answer; from the configuration.
     #[serde(skip)]
     pub idle_timeout: Duration,
+    #[serde(skip)]
+    pub origin: Origin,
+    /// Set where the store has a row of it.
+    #[serde(skip)]
+    pub stamp: Option<Stamp>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProviderKind {
     #[default]
@@ -45,8 +63,8 @@ pub enum ProviderKind {
     Local,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, try_from = "AuthRow")]
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, try_from = "AuthRow", into = "AuthRow")]
 pub struct Auth {
     pub scheme: AuthScheme,
     /// Without a key the provider cannot be called.
@@ -64,10 +82,11 @@ pub enum AuthScheme {
     None,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 struct AuthRow {
     scheme: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     header: String,
     required: Option<bool>,
     key_env: Vec<String>,
@@ -112,7 +131,55 @@ impl TryFrom<AuthRow> for Auth {
     }
 }
 
+impl From<Auth> for AuthRow {
+    fn from(auth: Auth) -> Self {
+        let header = match &auth.scheme {
+            AuthScheme::Header(name) => name.clone(),
+            AuthScheme::Bearer | AuthScheme::None => String::new(),
+        };
+        Self {
+            scheme: auth.scheme.as_str().to_owned(),
+            header,
+            required: Some(auth.required),
+            key_env: auth.key_env,
+            base_uri_env: auth.base_uri_env,
+        }
+    }
+}
+
+impl AuthScheme {
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Bearer => "bearer",
+            Self::Header(_) => "header",
+            Self::None => "none",
+        }
+    }
+}
+
 impl ProviderRow {
+    /// What would break every call, each with its path in the row.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Vec::new();
+        for (name, value) in &self.headers {
+            let path = || format!("headers.{name}");
+            match HeaderName::try_from(name) {
+                Ok(known) if NOT_FIXED.contains(&known) => {
+                    problems.push((path(), "is not a fixed header".to_owned()));
+                }
+                Ok(_) if HeaderValue::try_from(value).is_ok() => {}
+                Ok(_) => problems.push((path(), "is no value of a header".to_owned())),
+                Err(_) => problems.push((path(), "is no name of a header".to_owned())),
+            }
+        }
+        if let AuthScheme::Header(name) = &self.auth.scheme
+            && HeaderName::try_from(name).is_err()
+        {
+            problems.push(("auth.header".to_owned(), "is no name of a header".to_owned()));
+        }
+        problems
+    }
+
     pub fn name(&self) -> String {
         format!("providers/{}", self.id)
     }

@@ -1,0 +1,280 @@
+//! Which accounts there are at a provider, and with which key each is called.
+//!
+//! Strongest first: those of the store, those of the configuration, the one that the environment
+//! gives. A row of the store may lie over one of the others: without a key of its own it keeps
+//! theirs, and when it goes they are as they were.
+//! Invariant: a key travels to the address that it was given for, and to no other. What a variable
+//! holds is for the provider whose row in the catalog names it, at the address of that row.
+
+use std::sync::Arc;
+
+use mediary_store::{Account as Stored, Secret as Kept};
+
+use super::{Account, AccountSettings, AuthScheme, Base, Origin, ProviderRow};
+use crate::{
+    config::{AccountSection, Secret},
+    vault::{self, Reference},
+};
+
+/// An account of the configuration.
+pub struct OfConfig {
+    id: String,
+    provider: String,
+    base_uri: String,
+    secret: Option<Secret>,
+}
+
+impl OfConfig {
+    pub fn new(section: &AccountSection) -> Self {
+        Self {
+            id: section.id.clone(),
+            provider: section.provider.clone(),
+            base_uri: section.base_uri.clone().unwrap_or_default(),
+            secret: section.api_key.clone(),
+        }
+    }
+}
+
+/// What an account stands on before the store is looked at.
+struct Below {
+    account: Account,
+    /// Where its key may go.
+    key_for: String,
+}
+
+impl Base {
+    /// The accounts of a provider. `stored` are its rows, each of which may be wrong: then it is
+    /// told to `spoilt`, which gives what to use instead.
+    pub(super) fn accounts_of<'a>(
+        &self,
+        provider: &ProviderRow,
+        stored: &[&'a Stored],
+        mut spoilt: impl FnMut(&'a Stored, String) -> Option<Arc<Account>>,
+    ) -> Vec<Arc<Account>> {
+        let address = self.address(provider);
+        let mut below: Vec<Below> = self.of_config(provider, &address).collect();
+        below.extend(self.of_environment(provider, &address));
+        let mut own = Vec::new();
+        for row in stored {
+            let under = below.iter().position(|one| one.account.id == row.id);
+            let laid = match self.laid(row, under.map(|at| &below[at]), &address, provider) {
+                Ok(account) => Some(Arc::new(account)),
+                Err(problem) => spoilt(row, problem),
+            };
+            if let Some(account) = laid {
+                if let Some(at) = under {
+                    below.remove(at);
+                }
+                own.push(account);
+            }
+        }
+        own.extend(below.into_iter().map(|one| Arc::new(one.account)));
+        own
+    }
+
+    /// Where a provider is called. A variable moves it, unless its address was changed at run time.
+    fn address(&self, provider: &ProviderRow) -> String {
+        let under = self.providers.get(&provider.id);
+        let is_moved = under.is_some_and(|under| under.base_uri != provider.base_uri);
+        let names = provider.auth.base_uri_env.iter().filter(|name| {
+            let is_of_catalog = under.is_some_and(|row| row.auth.base_uri_env.contains(name));
+            is_of_catalog || self.readable.names(name)
+        });
+        let variable = names.filter(|_| !is_moved).find_map(|name| self.variable(name));
+        plain(variable.unwrap_or(&provider.base_uri)).to_owned()
+    }
+
+    /// Where the catalog calls a provider: what keys of the configuration were given for.
+    fn address_of_catalog(&self, provider: &str) -> Option<String> {
+        self.providers.get(provider).map(|row| self.address(row))
+    }
+
+    fn of_config<'a>(
+        &'a self,
+        provider: &'a ProviderRow,
+        address: &'a str,
+    ) -> impl Iterator<Item = Below> + 'a {
+        let of_provider = self.accounts.iter().filter(|one| one.provider == provider.id);
+        of_provider.map(move |one| {
+            let own = (!one.base_uri.is_empty()).then(|| plain(&one.base_uri).to_owned());
+            let key_for = own.clone().or_else(|| self.address_of_catalog(&provider.id));
+            let mut account = Account::new(
+                one.id.clone(),
+                own.as_deref().unwrap_or(address),
+                one.secret.clone(),
+            );
+            account.settings.base_uri = own.unwrap_or_default();
+            self.below(account, provider, key_for.unwrap_or_default())
+        })
+    }
+
+    /// The account that needs no word of the configuration: a variable is set, or nothing is asked.
+    fn of_environment(&self, provider: &ProviderRow, address: &str) -> Option<Below> {
+        let auth = &provider.auth;
+        let takes_key = auth.scheme != AuthScheme::None;
+        let key_names = auth.key_env.iter().filter(|_| takes_key);
+        let found = key_names.filter_map(|name| {
+            let key_for = self.may_read(name, &provider.id, address).ok()?;
+            Some((Secret::new(self.variable(name)?.to_owned()), key_for))
+        });
+        let found = found.take(1).next();
+        let has_address = auth.base_uri_env.iter().any(|name| self.variable(name).is_some());
+        let is_named = found.is_some() || has_address;
+        let suffices = found.is_some() || !auth.required;
+        let is_open = provider.base_uri.is_empty() || provider.origin == Origin::Manual;
+        let needs_nothing = auth.scheme == AuthScheme::None && is_open;
+        if !needs_nothing && !(is_named && suffices) {
+            return None;
+        }
+        let (secret, key_for) = found.unzip();
+        let mut account = Account::new(format!("{}-env", provider.id), address, secret);
+        account.origin = if needs_nothing { Origin::Config } else { Origin::Environment };
+        Some(self.below(account, provider, key_for.unwrap_or_else(|| address.to_owned())))
+    }
+
+    fn below(&self, mut account: Account, provider: &ProviderRow, key_for: String) -> Below {
+        account.provider.clone_from(&provider.id);
+        self.mark(&mut account);
+        if account.secret.is_some() && account.base_uri != key_for {
+            lock(&mut account, &key_for);
+        }
+        Below { account, key_for }
+    }
+
+    /// A row of the store, over what stands below it.
+    fn laid(
+        &self,
+        row: &Stored,
+        below: Option<&Below>,
+        address: &str,
+        provider: &ProviderRow,
+    ) -> Result<Account, String> {
+        let settings: AccountSettings = match row.settings_json.as_str() {
+            "" => AccountSettings::default(),
+            json => serde_json::from_str(json).map_err(|error| error.to_string())?,
+        };
+        let is_overlay = Origin::of_account(&row.origin) != Origin::Manual;
+        let below = below.filter(|_| is_overlay);
+        let own = Some(plain(&settings.base_uri)).filter(|own| !own.is_empty());
+        let own = own.or(below
+            .map(|one| one.account.settings.base_uri.as_str())
+            .filter(|own| !own.is_empty()));
+        let base_uri = own.unwrap_or(address).to_owned();
+        let (secret, key_for) = match &row.secret {
+            Kept::None => match below {
+                Some(one) => (Ok(one.account.secret.clone()), one.key_for.clone()),
+                None => (Ok(None), String::new()),
+            },
+            Kept::Sealed(sealed) => {
+                let opened = self.vault.open(&format!("accounts/{}", row.id), sealed);
+                (opened.map(Some), settings.key_for.clone())
+            }
+            Kept::Reference(text) => {
+                (self.follow(text, &provider.id, &base_uri).map(Some), settings.key_for.clone())
+            }
+        };
+        let mut account = Account {
+            provider: provider.id.clone(),
+            display_name: match row.display_name.as_str() {
+                "" => row.id.clone(),
+                name => name.to_owned(),
+            },
+            settings,
+            state: row.state,
+            key_hint: row.key_hint.clone(),
+            key_fingerprint: row.key_fingerprint.clone(),
+            origin: below.map_or(Origin::Manual, |one| one.account.origin),
+            stamp: Some(row.stamp),
+            ..Account::new(row.id.clone(), &base_uri, None)
+        };
+        match secret {
+            Ok(Some(_)) if account.base_uri != plain(&key_for) => lock(&mut account, &key_for),
+            Ok(secret) => account.secret = secret,
+            Err(problem) => account.fault = Some(problem),
+        }
+        if is_overlay && below.is_none() && row.secret == Kept::None {
+            account.fault = Some(format!(
+                "it lay over an account of the {} that is gone: send its key, or delete it",
+                row.origin
+            ));
+        }
+        self.mark(&mut account);
+        Ok(account)
+    }
+
+    /// The key at a place that an account names.
+    fn follow(&self, reference: &str, provider: &str, address: &str) -> Result<Secret, String> {
+        match Reference::parse(reference)? {
+            Reference::File(path) => self.readable.file(path),
+            Reference::Variable(name) => {
+                let key_for = self.may_read(name, provider, address)?;
+                if key_for != address {
+                    return Err(format!("{name} is for {key_for} alone"));
+                }
+                self.readable.variable(name)
+            }
+        }
+    }
+
+    /// Whether an account of the provider may name the place, to be called at that address.
+    pub fn may_follow(&self, reference: &str, provider: &str, address: &str) -> Result<(), String> {
+        match Reference::parse(reference)? {
+            Reference::File(path) => self.readable.find(path).map(drop),
+            Reference::Variable(name) => match self.may_read(name, provider, address)? {
+                key_for if key_for == address => Ok(()),
+                key_for => Err(format!("{name} is for {key_for} alone")),
+            },
+        }
+    }
+
+    /// Whether a row of the provider may name the variable at all.
+    pub fn may_name(&self, variable: &str, provider: &str) -> bool {
+        let names = |row: &Arc<ProviderRow>| {
+            [&row.auth.key_env, &row.auth.base_uri_env].into_iter().flatten().any(|one| one == variable)
+        };
+        self.readable.names(variable) || self.providers.get(provider).is_some_and(names)
+    }
+
+    /// The address that the key in a variable may go to, from an account at `address`.
+    fn may_read(&self, name: &str, provider: &str, address: &str) -> Result<String, String> {
+        if self.readable.names(name) {
+            return Ok(address.to_owned());
+        }
+        let row = self.providers.get(provider);
+        let row = row.filter(|row| row.auth.key_env.iter().any(|one| one == name));
+        row.map(|row| self.address(row)).ok_or_else(|| {
+            format!(
+                "the variable {name} may not be read: name it in vault.readable_variables of the \
+                 server's configuration"
+            )
+        })
+    }
+
+    fn variable(&self, name: &str) -> Option<&str> {
+        self.readable.environment().get(name)
+    }
+
+    fn mark(&self, account: &mut Account) {
+        if let Some(secret) = &account.secret {
+            account.key_hint = vault::hint(secret);
+            account.key_fingerprint = self.vault.fingerprint(secret);
+        }
+    }
+
+    pub fn vault(&self) -> &vault::Vault {
+        &self.vault
+    }
+}
+
+/// Takes the key away from an account that would send it elsewhere.
+fn lock(account: &mut Account, key_for: &str) {
+    account.secret = None;
+    account.fault = Some(format!(
+        "its key was given for {key_for}, and it would be called at {}: send the key again",
+        account.base_uri
+    ));
+}
+
+fn plain(address: &str) -> &str {
+    address.trim_end_matches('/')
+}
