@@ -167,6 +167,11 @@ fn bearer(value: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty()).then_some(key)
 }
 
+/// The key of an open stream may not be used any more.
+pub fn revoked() -> Error {
+    refused(Kind::KeyInvalid)
+}
+
 fn refused(kind: Kind) -> Error {
     Error::new(kind, "a valid key is needed: send it as `authorization: Bearer KEY`")
 }

@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use axum::Router;
 use mediary_proto::{
     FILE_DESCRIPTOR_SET,
     admin::{
@@ -16,7 +15,6 @@ use mediary_proto::{
 use mediary_store::Shared;
 use mediary_store_sqlite::{Settings, SqliteStore};
 use tokio::net::TcpListener;
-use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 use tracing::info;
 
@@ -32,13 +30,15 @@ use crate::{
         self,
         api_key::ApiKeyApi,
         audit::AuditApi,
-        layers::{self, Gate},
+        layers::{Front, Gate},
         listing::PageTokens,
         methods::Methods,
         model::ModelApi,
         server_info::ServerApi,
+        services::Services,
         stall::Stalls,
         text::TextApi,
+        trail::Trail,
     },
     transport::Http,
 };
@@ -46,7 +46,7 @@ use crate::{
 /// A house that stands and listens, and does not answer yet.
 pub struct App {
     listener: TcpListener,
-    router: Router,
+    front: Front,
     config: Config,
     signals: Signals,
     readiness: Readiness,
@@ -77,6 +77,8 @@ impl App {
         let gate = Gate {
             methods: Methods::read(&served)?,
             allowed_origins: config.listen.allowed_origins.clone(),
+            access: access.clone(),
+            trail: Trail { store: store.clone(), clock: clock.clone() },
             clock: clock.clone(),
             is_loopback: config.listen.address.ip().is_loopback(),
             public_origin: config.server.public_base_uri.as_deref().map(origin_of),
@@ -89,13 +91,12 @@ impl App {
             .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1().map_err(text)?)
             .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1alpha().map_err(text)?);
         let readiness = Readiness::default();
-        let grpc = layers::stack(services.into_axum_router(), Arc::new(gate));
-        let router = layers::front(grpc, http::routes(readiness.clone()));
+        let front = Front::new(services, http::routes(readiness.clone()), gate);
 
         let listener = listener::bind(config.listen.address).await?;
         Ok(Self {
             listener,
-            router,
+            front,
             config,
             signals,
             readiness,
@@ -125,7 +126,7 @@ impl App {
 
     /// Answers until it is told to stop, and returns once every connection has ended.
     pub async fn run(self) {
-        let Self { listener, router, config, signals, readiness, health, .. } = self;
+        let Self { listener, front, config, signals, readiness, health, .. } = self;
         let Self { stalls, store, access, keeper, .. } = self;
         readiness.set(true);
         set_health(&health, true).await;
@@ -135,7 +136,7 @@ impl App {
             readiness.set(false);
             set_health(&health, false).await;
         };
-        let serving = listener::serve(listener, router, &config.listen, signals.clone());
+        let serving = listener::serve(listener, front, &config.listen, signals.clone());
         tokio::select! {
             _ = async { tokio::join!(draining, serving) } => {}
             () = stalls.sweep() => {}
@@ -211,7 +212,7 @@ fn services(
     store: &Shared,
     clock: &Clock,
     signals: &Signals,
-) -> Routes {
+) -> Services {
     let most = config.listen.max_message_bytes;
     let pages = Arc::new(PageTokens::new(&clock.random_key(), clock.clone()));
     let public = config.server.public_base_uri.as_deref();
@@ -225,7 +226,8 @@ fn services(
     );
     let keys = ApiKeyApi::new(store.clone(), keeper.clone(), pages.clone(), clock.clone());
     let audit = AuditApi::new(store.clone(), pages.clone());
-    Routes::new(ServerServiceServer::new(server).max_decoding_message_size(most))
+    Services::default()
+        .add_service(ServerServiceServer::new(server).max_decoding_message_size(most))
         .add_service(
             ModelServiceServer::new(ModelApi::new(registry.clone(), pages.clone()))
                 .max_decoding_message_size(most),

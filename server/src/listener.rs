@@ -5,9 +5,6 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body};
-use http::Request;
-use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{
@@ -22,10 +19,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::ServiceExt as _;
 use tracing::{info, warn};
 
-use crate::config::ListenSection;
+use crate::{config::ListenSection, service::layers::Front};
 
 /// Bytes that wait for one slow reader of a stream.
 const SEND_BUFFER: usize = 64 << 10;
@@ -63,7 +59,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 
 /// Serves until `signals.draining`, then ends every connection within the drain time. Meanwhile it
 /// answers new ones still: probes shall hear that it leaves, and callers that it takes no new work.
-pub async fn serve(listener: TcpListener, app: Router, listen: &ListenSection, signals: Signals) {
+pub async fn serve(listener: TcpListener, app: Front, listen: &ListenSection, signals: Signals) {
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
     let mut door = Door {
@@ -94,7 +90,7 @@ struct Door {
     listener: TcpListener,
     places: Arc<Semaphore>,
     http: auto::Builder<TokioExecutor>,
-    app: Router,
+    app: Front,
     first_byte: Duration,
 }
 
@@ -102,13 +98,11 @@ impl Door {
     /// Never ends. A connection with a watcher ends when it is told to.
     async fn admit(&self, connections: &TaskTracker, watcher: impl Fn() -> Option<Watcher>) {
         loop {
-            let Some((stream, place)) = accept(&self.listener, &self.places).await else {
+            let Some((stream, peer, place)) = accept(&self.listener, &self.places).await else {
                 sleep(ACCEPT_BACK_OFF).await;
                 continue;
             };
-            let app = self.app.clone();
-            let service = app.map_request(|request: Request<Incoming>| request.map(Body::new));
-            let service = TowerToHyperService::new(service);
+            let service = TowerToHyperService::new(self.app.for_peer(peer.ip()));
             let (http, watcher, first_byte) = (self.http.clone(), watcher(), self.first_byte);
             connections.spawn(async move {
                 let _place = place;
@@ -143,13 +137,13 @@ async fn greeted(stream: &TcpStream) -> bool {
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
     let place = places.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, peer)) => {
             // Tokens are small: waiting to fill a packet costs 40 ms each.
             let _ = stream.set_nodelay(true);
-            Some((stream, place))
+            Some((stream, peer, place))
         }
         Err(error) => {
             warn!(error = %error, "cannot accept a connection: {error}");

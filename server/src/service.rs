@@ -12,8 +12,10 @@ pub mod methods;
 pub mod model;
 mod names;
 pub mod server_info;
+pub mod services;
 pub mod stall;
 pub mod text;
+pub mod trail;
 
 /// Full names of the RPCs that are served; all others of the contract answer METHOD_DISABLED.
 pub fn served() -> Vec<&'static str> {

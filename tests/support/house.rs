@@ -37,6 +37,7 @@ pub struct Plan {
 pub struct House {
     pub address: String,
     pub folder: TempDir,
+    environment: Vec<(String, String)>,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
 }
@@ -72,30 +73,40 @@ impl Plan {
         for (path, toml) in &self.files {
             write(folder.path(), &format!("catalog/{path}"), toml);
         }
-        let mut child = Command::new(binary())
-            .arg("serve")
-            .current_dir(folder.path())
-            .env_clear()
-            .env("RUST_BACKTRACE", "1")
-            .envs(self.environment)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let (told, heard) = std::sync::mpsc::channel();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        collect(stderr, log.clone(), |_| {});
-        collect(stdout, log.clone(), move |line| {
-            if let Some(address) = address_in(line) {
-                let _ = told.send(address);
-            }
-        });
-        match heard.recv_timeout(Duration::from_secs(20)) {
-            Ok(address) => House { address, folder, child, log },
-            Err(_) => panic!("the server did not start:\n{}", log.lock().unwrap().join("\n")),
+        let log = Arc::default();
+        let (child, address) = serve(folder.path(), &self.environment, &log);
+        House { address, folder, environment: self.environment, child, log }
+    }
+}
+
+/// Starts the process and waits until it listens.
+fn serve(
+    folder: &Path,
+    environment: &[(String, String)],
+    log: &Arc<Mutex<Vec<String>>>,
+) -> (Child, String) {
+    let mut child = Command::new(binary())
+        .arg("serve")
+        .current_dir(folder)
+        .env_clear()
+        .env("RUST_BACKTRACE", "1")
+        .envs(environment.iter().cloned())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the server starts");
+    let (told, heard) = std::sync::mpsc::channel();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    collect(stderr, log.clone(), |_| {});
+    collect(stdout, log.clone(), move |line| {
+        if let Some(address) = address_in(line) {
+            let _ = told.send(address);
         }
+    });
+    match heard.recv_timeout(Duration::from_secs(20)) {
+        Ok(address) => (child, address),
+        Err(_) => panic!("the server did not start:\n{}", log.lock().unwrap().join("\n")),
     }
 }
 
@@ -133,6 +144,18 @@ impl House {
             .status()
             .expect("kill runs");
         assert!(done.success());
+    }
+
+    /// Kills the process as a crash would, and starts another on the same folder.
+    pub fn kill_and_restart(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.restart();
+    }
+
+    /// Starts another process on the same folder, once the one before has ended.
+    pub fn restart(&mut self) {
+        (self.child, self.address) = serve(self.folder.path(), &self.environment, &self.log);
     }
 
     /// Waits for the process to end; how long that took, and whether it said it went well.

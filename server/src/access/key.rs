@@ -117,6 +117,7 @@ impl Key {
     }
 
     /// Fired when the key is deleted or disabled.
+    #[cfg(test)]
     pub fn revoked(&self) -> &CancellationToken {
         &self.life.revoked
     }
@@ -128,7 +129,7 @@ impl Key {
 
     /// Counts an open stream; refused where the key has too many.
     pub fn begin_stream(&self) -> Result<StreamPlace> {
-        self.life.counts.begin_stream(self.most_streams)
+        self.life.counts.begin_stream(self.most_streams, &self.life.revoked)
     }
 
     pub(super) fn note_use(&self, now: SystemTime) {

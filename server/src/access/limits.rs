@@ -3,14 +3,18 @@
 //! Counted in this process alone, from its start.
 
 use std::{
+    future::Future as _,
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
+    task::{Context, Poll},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use mediary_domain::{Error, Kind, Result};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::KeySettings;
 
@@ -39,7 +43,10 @@ struct Window {
 pub struct CallPlace(Option<Arc<Counts>>);
 
 /// A stream that is open; it is closed when this is dropped.
-pub struct StreamPlace(Arc<Counts>);
+pub struct StreamPlace {
+    counts: Arc<Counts>,
+    revoked: Pin<Box<WaitForCancellationFutureOwned>>,
+}
 
 impl Counts {
     pub fn begin_call(
@@ -62,7 +69,11 @@ impl Counts {
         Ok(CallPlace(Some(self.clone())))
     }
 
-    pub fn begin_stream(self: &Arc<Self>, most: u32) -> Result<StreamPlace> {
+    pub fn begin_stream(
+        self: &Arc<Self>,
+        most: u32,
+        revoked: &CancellationToken,
+    ) -> Result<StreamPlace> {
         if !enter(&self.streams, most) {
             let error = Error::new(
                 Kind::TooManyStreams,
@@ -70,7 +81,8 @@ impl Counts {
             );
             return Err(error.fact("limit", most.to_string()));
         }
-        Ok(StreamPlace(self.clone()))
+        let revoked = Box::pin(revoked.clone().cancelled_owned());
+        Ok(StreamPlace { counts: self.clone(), revoked })
     }
 
     /// Counts in both windows or in none.
@@ -111,6 +123,13 @@ fn enter(count: &AtomicU32, most: u32) -> bool {
     count.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok()
 }
 
+impl StreamPlace {
+    /// Ready once the key may not be used any more.
+    pub fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.revoked.as_mut().poll(cx)
+    }
+}
+
 impl Drop for CallPlace {
     fn drop(&mut self) {
         if let Some(counts) = &self.0 {
@@ -121,7 +140,7 @@ impl Drop for CallPlace {
 
 impl Drop for StreamPlace {
     fn drop(&mut self) {
-        self.0.streams.fetch_sub(1, Ordering::AcqRel);
+        self.counts.streams.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -165,9 +184,10 @@ mod tests {
         assert!(counts.begin_call(&limits, at(0)).is_err());
         drop(call);
         assert!(counts.begin_call(&limits, at(0)).is_ok());
-        let stream = counts.begin_stream(1).unwrap();
-        assert!(counts.begin_stream(1).is_err());
+        let never = CancellationToken::new();
+        let stream = counts.begin_stream(1, &never).unwrap();
+        assert!(counts.begin_stream(1, &never).is_err());
         drop(stream);
-        assert!(counts.begin_stream(1).is_ok());
+        assert!(counts.begin_stream(1, &never).is_ok());
     }
 }

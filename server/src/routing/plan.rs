@@ -8,6 +8,7 @@ use mediary_domain::{Capability, ChatCall, Error, Kind, Result, Target, Warning}
 
 use super::fit::fit;
 use crate::{
+    access::Permit,
     provider::{Account, ModelRow, Provider, ProviderRow},
     registry::{Entry, Lifecycle, Snapshot},
 };
@@ -16,6 +17,8 @@ use crate::{
 pub struct Wish {
     pub target: Target,
     pub capability: Capability,
+    /// What the caller may use.
+    pub permit: Permit,
     /// Models to try after the target's own.
     pub fallback_models: Vec<String>,
     /// Whether candidates after the first may serve.
@@ -50,8 +53,9 @@ pub fn plan(
     let mut refusal = None;
     for model in &models {
         let Some(entry) = snapshot.providers.get(&model.provider) else { continue };
-        let outcome =
-            check(entry, model, wish.capability).and_then(|()| fit(&entry.row, model, &call));
+        let outcome = allowed(&wish.permit, model)
+            .and_then(|()| check(entry, model, wish.capability))
+            .and_then(|()| fit(&entry.row, model, &call));
         let (call, warnings) = match outcome {
             Ok(fitted) => fitted,
             Err(error) => {
@@ -112,6 +116,14 @@ fn defaults(snapshot: &Snapshot, capability: Capability, sandbox: bool) -> Vec<A
         .cloned()
         .partition(|model| model.provider == "sandbox");
     real.into_iter().chain(pretend.into_iter().filter(|_| sandbox)).collect()
+}
+
+fn allowed(permit: &Permit, model: &ModelRow) -> Result<()> {
+    if permit.allows_model(&model.name) {
+        return Ok(());
+    }
+    let message = format!("this key may not use {}: its allowed_models do not name it", model.name);
+    Err(Error::new(Kind::ModelNotAllowed, message).fact("model", model.name.as_str()))
 }
 
 /// The model must have it, and its wire must be able to ask for it.

@@ -2,37 +2,46 @@
 //!
 //! Order is meaning. Origin stands before everything else, because a page that may not call must
 //! not be answered; the policy stands inside grpc-web, so that both wires meet the same rules.
+//! A program that speaks gRPC itself goes straight to the policy: what is for browsers costs it
+//! nothing. All steps of one call share one future.
 
 use std::{
+    convert::Infallible,
+    net::IpAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use axum::{
-    Router,
-    body::Body,
-    extract::{Request, State},
-    middleware::{Next, from_fn, from_fn_with_state},
-    response::{IntoResponse as _, Response},
-};
+use axum::Router;
 use bytes::Bytes;
-use futures::StreamExt as _;
-use http::{HeaderMap, HeaderName, Method as HttpMethod, StatusCode, Version, header};
+use futures::{FutureExt as _, StreamExt as _};
+use http::{HeaderMap, HeaderName, Method as HttpMethod, Version, header};
 use http_body::Body as _;
 use http_body_util::StreamBody;
+use hyper::body::Incoming;
 use mediary_domain::{Error, Kind};
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
-use tonic_web::GrpcWebLayer;
-use tower::ServiceExt as _;
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tonic::{Status, body::Body, codegen::BoxFuture};
+use tonic_web::{GrpcWebLayer, GrpcWebService};
+use tower::{Layer as _, Service, ServiceExt as _};
+use tower_http::cors::{AllowOrigin, Cors, CorsLayer};
 
-use super::{methods::Methods, stall::Stalls};
+use super::{
+    methods::{Method, Methods},
+    services::Services,
+    stall::Stalls,
+    trail::Trail,
+};
 use crate::{
+    access::{Access, CallPlace, Caller, Role, StreamPlace},
     clock::{self, Clock},
     error,
 };
+
+type Request = http::Request<Body>;
+type Response = http::Response<Body>;
 
 /// What is read of a request that was refused already.
 const MOST_HEARD_OUT: usize = 64 << 20;
@@ -44,6 +53,8 @@ pub struct Deadline(pub Instant);
 
 pub struct Gate {
     pub methods: Methods,
+    pub access: Access,
+    pub trail: Trail,
     pub allowed_origins: Vec<String>,
     pub clock: Clock,
     /// Whether only this machine reaches the listener.
@@ -55,49 +66,191 @@ pub struct Gate {
     pub draining: CancellationToken,
 }
 
-/// One port for both: gRPC and grpc-web go to `grpc`, everything else to `http`.
-pub fn front(grpc: Router, http: Router) -> Router {
-    http.fallback(move |request: Request| async move {
-        if is_grpc(&request) {
-            grpc.oneshot(request).await.into_response()
-        } else {
-            StatusCode::NOT_FOUND.into_response()
+/// One port for both: gRPC and grpc-web, and everything else.
+#[derive(Clone)]
+pub struct Front {
+    doors: Arc<Doors>,
+    /// Who is at the other end of the connection.
+    address: Option<IpAddr>,
+}
+
+/// Stands in the extensions of every request.
+#[derive(Clone, Copy)]
+struct PeerAddress(IpAddr);
+
+struct Doors {
+    calls: Calls,
+    /// The same calls, as browsers make them.
+    web: Cors<GrpcWebService<Calls>>,
+    http: Router,
+}
+
+impl Front {
+    pub fn new(services: Services, http: Router, gate: Gate) -> Self {
+        let gate = Arc::new(gate);
+        let calls = Calls(Arc::new(Inside { gate: gate.clone(), services }));
+        let web = cors(gate).layer(GrpcWebLayer::new().layer(calls.clone()));
+        Self { doors: Arc::new(Doors { calls, web, http }), address: None }
+    }
+
+    /// The same for one connection.
+    pub fn for_peer(&self, address: IpAddr) -> Self {
+        Self { doors: self.doors.clone(), address: Some(address.to_canonical()) }
+    }
+}
+
+impl Service<http::Request<Incoming>> for Front {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<Response, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: http::Request<Incoming>) -> Self::Future {
+        let doors = self.doors.clone();
+        if let Some(address) = self.address {
+            request.extensions_mut().insert(PeerAddress(address));
+        }
+        match Peer::of(&request) {
+            Peer::Program => {
+                let request = request.map(Body::new);
+                async move { Ok(doors.calls.answer(request).await) }.boxed()
+            }
+            Peer::Browser => {
+                let request = request.map(Body::new);
+                async move { Ok(browser(&doors, request).await) }.boxed()
+            }
+            Peer::Other => {
+                let answer = doors.http.clone().oneshot(request);
+                async move { answer.await.map(|response| response.map(Body::new)) }.boxed()
+            }
+        }
+    }
+}
+
+enum Peer {
+    /// Speaks gRPC over HTTP/2, and is no page.
+    Program,
+    /// Speaks grpc-web, or comes from a page, or asks whether it may.
+    Browser,
+    /// No call at all.
+    Other,
+}
+
+impl Peer {
+    fn of<B>(request: &http::Request<B>) -> Self {
+        let headers = request.headers();
+        let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |it| it.as_bytes());
+        match content_type.strip_prefix(b"application/grpc") {
+            Some(rest)
+                if request.version() == Version::HTTP_2
+                    && !rest.starts_with(b"-")
+                    && !headers.contains_key(header::ORIGIN) =>
+            {
+                Self::Program
+            }
+            Some(_) => Self::Browser,
+            None if request.method() == HttpMethod::OPTIONS
+                && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) =>
+            {
+                Self::Browser
+            }
+            None => Self::Other,
+        }
+    }
+}
+
+/// What stands before the calls of browsers.
+async fn browser(doors: &Doors, request: Request) -> Response {
+    // 1. Who is refused hears why.
+    hear_out(request, |request| async {
+        // 2. Pages of other origins are refused.
+        if let Err(error) = doors.calls.0.gate.origin(request.headers()) {
+            return refused(&error);
+        }
+        // 3. Browsers may read what the gRPC client needs.
+        // 4. grpc-web, binary and text, becomes gRPC.
+        match doors.web.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
         }
     })
+    .await
 }
 
-/// By content type, or a browser asking whether it may send one.
-fn is_grpc(request: &Request) -> bool {
-    let content_type = request.headers().get(header::CONTENT_TYPE);
-    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
-        || (request.method() == HttpMethod::OPTIONS
-            && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD))
+/// What every call passes, over either wire.
+#[derive(Clone)]
+struct Calls(Arc<Inside>);
+
+struct Inside {
+    gate: Arc<Gate>,
+    services: Services,
 }
 
-/// Wraps the gRPC services.
-pub fn stack(services: Router, gate: Arc<Gate>) -> Router {
-    // axum applies the last layer first: read from the bottom up.
-    services
-        .fallback(unknown)
-        // 5. A library's bare status gets its reason.
-        .layer(from_fn(complete))
-        // 4. Is it served, and how long may it take?
-        .layer(from_fn_with_state(gate.clone(), policy))
-        // 3. grpc-web, binary and text, becomes gRPC.
-        .layer(GrpcWebLayer::new())
-        // 2. Browsers may read what the gRPC client needs.
-        .layer(cors(gate.clone()))
-        // 1. Pages of other origins are refused.
-        .layer(from_fn_with_state(gate, origin))
-        // 0. Who is refused hears why.
-        .layer(from_fn(hear_out))
+impl Calls {
+    async fn answer(&self, mut request: Request) -> Response {
+        let Inside { gate, .. } = &*self.0;
+        let method = gate.methods.get(request.uri().path());
+        // 5. Is it served, to this caller, and how long may it take?
+        let admitted = gate.admit(method, &mut request);
+        let asking = method.filter(|method| method.audited);
+        let asking = asking.and_then(|method| Some((method, request.extensions().get().cloned()?)));
+        let response = match admitted {
+            Ok(pass) => self.pass(pass, request).await,
+            Err(error) => refused(&error),
+        };
+        // 8. What was tried and refused is noted.
+        if let Some((method, caller)) = asking {
+            gate.trail.note(method, &caller, response.headers()).await;
+        }
+        response
+    }
+
+    async fn pass(&self, pass: Pass, request: Request) -> Response {
+        let Inside { gate, services } = &*self.0;
+        let answer = match services.call(request) {
+            Ok(answer) => answer,
+            Err(request) => return refused(&unknown(request.uri().path())),
+        };
+        let response = match pass.wait {
+            None => answer.await,
+            Some(wait) => match tokio::time::timeout(wait, answer).await {
+                Ok(response) => response,
+                Err(_) => return refused(&deadline_exceeded(wait)),
+            },
+        };
+        // 6. A library's bare status gets its reason.
+        let response = complete(response);
+        // 7. A stream whose reader stops reading is ended.
+        if pass.streams { gate.stalls.watch(response, pass.places) } else { response }
+    }
+}
+
+impl Service<Request> for Calls {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<Response, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let calls = self.clone();
+        async move { Ok(calls.answer(request).await) }.boxed()
+    }
 }
 
 /// Over HTTP/1.1 a peer that still sends does not listen: it would see the connection break and
 /// not the reason. So what is left of a refused request is read first, within reason.
-async fn hear_out(request: Request, next: Next) -> Response {
+async fn hear_out<F: Future<Output = Response>>(
+    request: Request,
+    answer: impl FnOnce(Request) -> F,
+) -> Response {
     if request.version() > Version::HTTP_11 {
-        return next.run(request).await;
+        return answer(request).await;
     }
     let (head, body) = request.into_parts();
     let body = Arc::new(Mutex::new(body));
@@ -108,7 +261,7 @@ async fn hear_out(request: Request, next: Next) -> Response {
         })
     };
     let inner = Body::new(StreamBody::new(frames(body.clone())));
-    let response = next.run(Request::from_parts(head, inner)).await;
+    let response = answer(Request::from_parts(head, inner)).await;
     if response.headers().contains_key("grpc-status") {
         let mut rest = frames(body);
         let all = async {
@@ -149,6 +302,106 @@ impl Gate {
             || self.public_origin.as_deref() == Some(origin)
             || (!self.is_loopback && !host.is_empty() && asked == Some(host))
     }
+
+    /// Only browsers send `Origin`, and they cannot be made to lie about it.
+    fn origin(&self, headers: &HeaderMap) -> Result<(), Error> {
+        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+        let origin = origin.to_str().unwrap_or_default();
+        if self.allows(origin, headers) {
+            return Ok(());
+        }
+        let message = "this origin may not call: add it to listen.allowed_origins";
+        Err(Error::new(Kind::OriginNotAllowed, message).fact("origin", origin))
+    }
+
+    /// Decides about a call by what stands in its head, and notes in its extensions what its
+    /// method needs to know: who calls, and until when it must have ended.
+    fn admit(&self, method: Option<&Method>, request: &mut Request) -> Result<Pass, Error> {
+        let Some(method) = method else { return self.admit_foreign(request) };
+        let caller = self.caller(request)?;
+        if caller.role < method.role {
+            let message = format!(
+                "{} needs the role {}, and this caller is {}",
+                method.full_name,
+                method.role.as_str(),
+                caller.role.as_str()
+            );
+            request.extensions_mut().insert(caller);
+            let error = Error::new(Kind::RoleInsufficient, message);
+            return Err(error.fact("requiredRole", method.role.as_str()));
+        }
+        let places = self.places(&caller, method);
+        request.extensions_mut().insert(caller);
+        let places = places?;
+        if !method.is_served {
+            let message = format!("{} is not built into this server", method.full_name);
+            let error = Error::new(Kind::MethodDisabled, message);
+            return Err(error.fact("method", method.full_name.as_str()));
+        }
+        if self.draining.is_cancelled() {
+            let message = "the server is shutting down and takes no new work: try again";
+            return Err(Error::new(Kind::ShuttingDown, message));
+        }
+        let asked = asked_timeout(request.headers())?.unwrap_or(method.default_deadline);
+        let wait = asked.min(method.max_deadline);
+        let deadline = clock::after(self.clock.now(), wait);
+        if let Some(deadline) = deadline {
+            request.extensions_mut().insert(Deadline(deadline));
+        }
+        // A stream is ended by its method, with an event that says why.
+        let wait = (deadline.is_some() && !method.streams).then_some(wait);
+        Ok(Pass { wait, streams: method.streams, places })
+    }
+
+    /// Health and reflection are not ours and have no policy. Health is for everybody, and tells
+    /// nothing; the contract is for those who run the server.
+    fn admit_foreign(&self, request: &Request) -> Result<Pass, Error> {
+        let path = request.uri().path();
+        if path.starts_with("/mediary.") {
+            return Err(unknown(path));
+        }
+        if path.starts_with("/grpc.reflection.") && self.caller(request)?.role < Role::Operator {
+            let message = "reflection needs the role operator";
+            return Err(Error::new(Kind::RoleInsufficient, message));
+        }
+        Ok(Pass { wait: None, streams: false, places: Places::default() })
+    }
+
+    fn caller(&self, request: &Request) -> Result<Caller, Error> {
+        let address = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
+        Ok(Caller { address, ..self.access.identify(request.headers())? })
+    }
+
+    fn places(&self, caller: &Caller, method: &Method) -> Result<Places, Error> {
+        let Some(key) = &caller.key else { return Ok(Places::default()) };
+        Ok(Places {
+            call: Some(key.begin_call(&self.clock)?),
+            stream: if method.streams { Some(key.begin_stream()?) } else { None },
+        })
+    }
+}
+
+/// What was decided about a call.
+struct Pass {
+    /// After which it is ended from here.
+    wait: Option<Duration>,
+    streams: bool,
+    places: Places,
+}
+
+/// What a call takes up of the limits of its key, until it is over.
+#[derive(Default)]
+pub struct Places {
+    #[expect(dead_code, reason = "what counts is when it is dropped")]
+    call: Option<CallPlace>,
+    stream: Option<StreamPlace>,
+}
+
+impl Places {
+    /// Ready once the key of the stream may not be used any more.
+    pub fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.as_mut().map_or(Poll::Pending, |stream| stream.poll_revoked(cx))
+    }
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -157,63 +410,6 @@ fn is_loopback(host: &str) -> bool {
         _ => host,
     };
     matches!(name, "localhost" | "127.0.0.1" | "[::1]")
-}
-
-/// Only browsers send `Origin`, and they cannot be made to lie about it.
-async fn origin(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
-    let Some(origin) = request.headers().get(header::ORIGIN) else {
-        return next.run(request).await;
-    };
-    let origin = origin.to_str().unwrap_or_default();
-    if gate.allows(origin, request.headers()) {
-        return next.run(request).await;
-    }
-    refused(
-        &Error::new(
-            Kind::OriginNotAllowed,
-            "this origin may not call: add it to listen.allowed_origins",
-        )
-        .fact("origin", origin),
-    )
-}
-
-async fn policy(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let Some(method) = gate.methods.get(path) else {
-        if path.starts_with("/mediary.") {
-            return unknown(request).await;
-        }
-        // Health and reflection are not ours and have no policy.
-        return next.run(request).await;
-    };
-    if !method.is_served {
-        let message = format!("{} is not built into this server", method.full_name);
-        return refused(
-            &Error::new(Kind::MethodDisabled, message).fact("method", method.full_name.as_str()),
-        );
-    }
-    if gate.draining.is_cancelled() {
-        return refused(&Error::new(
-            Kind::ShuttingDown,
-            "the server is shutting down and takes no new work: try again",
-        ));
-    }
-    let asked = match asked_timeout(request.headers()) {
-        Ok(asked) => asked.unwrap_or(method.default_deadline),
-        Err(error) => return refused(&error),
-    };
-    let wait = asked.min(method.max_deadline);
-    let now = gate.clock.now();
-    let Some(deadline) = clock::after(now, wait) else { return next.run(request).await };
-    request.extensions_mut().insert(Deadline(deadline));
-    if method.streams {
-        // The method ends its own stream, with an event that says why.
-        return gate.stalls.watch(next.run(request).await);
-    }
-    match tokio::time::timeout(wait, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => refused(&deadline_exceeded(wait)),
-    }
 }
 
 pub fn deadline_exceeded(wait: Duration) -> Error {
@@ -246,8 +442,7 @@ fn asked_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Error> {
 
 /// Statuses that tonic makes by itself (a message too large, bytes that are no message) have no
 /// reason yet.
-async fn complete(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+fn complete(mut response: Response) -> Response {
     let completed = Status::from_header_map(response.headers()).and_then(|s| error::completed(&s));
     if let Some(status) = completed {
         for name in ["grpc-status", "grpc-message", "grpc-status-details-bin"] {
@@ -260,14 +455,14 @@ async fn complete(request: Request, next: Next) -> Response {
 }
 
 fn refused(error: &Error) -> Response {
-    error::status(error).into_http::<axum::body::Body>().into_response()
+    error::status(error).into_http()
 }
 
 /// No RPC of the contract and none of the standard services.
-async fn unknown(request: Request) -> Response {
-    let method = request.uri().path().trim_start_matches('/').replace('/', ".");
+fn unknown(path: &str) -> Error {
+    let method = path.trim_start_matches('/').replace('/', ".");
     let message = format!("{method} is not a method of this server");
-    refused(&Error::new(Kind::MethodDisabled, message).fact("method", method))
+    Error::new(Kind::MethodDisabled, message).fact("method", method)
 }
 
 #[cfg(test)]

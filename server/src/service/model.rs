@@ -20,7 +20,7 @@ use super::{
     change,
     listing::{Asked, PageTokens},
 };
-use crate::{error::status, registry::Registry};
+use crate::{access::Caller, error::status, registry::Registry};
 
 pub const METHODS: &[&str] = &[
     rows::CAPABILITIES.rpc,
@@ -45,9 +45,9 @@ impl ModelApi {
 
     fn capabilities(
         &self,
-        request: &Request<ListCapabilitiesRequest>,
+        caller: &Caller,
+        request: &ListCapabilitiesRequest,
     ) -> Result<ListCapabilitiesResponse> {
-        let (caller, request) = (change::caller(request)?, request.get_ref());
         let asked = Asked {
             owner: &caller.owner,
             page_size: request.page_size,
@@ -62,8 +62,11 @@ impl ModelApi {
         })
     }
 
-    fn providers(&self, request: &Request<ListProvidersRequest>) -> Result<ListProvidersResponse> {
-        let (caller, request) = (change::caller(request)?, request.get_ref());
+    fn providers(
+        &self,
+        caller: &Caller,
+        request: &ListProvidersRequest,
+    ) -> Result<ListProvidersResponse> {
         let asked = Asked {
             owner: &caller.owner,
             parent: "",
@@ -87,8 +90,7 @@ impl ModelApi {
         Ok(GetProviderResponse { provider: Some(wire::provider(&row)) })
     }
 
-    fn models(&self, request: &Request<ListModelsRequest>) -> Result<ListModelsResponse> {
-        let (caller, request) = (change::caller(request)?, request.get_ref());
+    fn models(&self, caller: &Caller, request: &ListModelsRequest) -> Result<ListModelsResponse> {
         let asked = Asked {
             owner: &caller.owner,
             parent: &request.parent,
@@ -125,14 +127,19 @@ impl ModelService for ModelApi {
         &self,
         request: Request<ListCapabilitiesRequest>,
     ) -> Result<Response<ListCapabilitiesResponse>, Status> {
-        answer(self.capabilities(&request))
+        answer(
+            change::caller(&request)
+                .and_then(|caller| self.capabilities(&caller, request.get_ref())),
+        )
     }
 
     async fn list_providers(
         &self,
         request: Request<ListProvidersRequest>,
     ) -> Result<Response<ListProvidersResponse>, Status> {
-        answer(self.providers(&request))
+        answer(
+            change::caller(&request).and_then(|caller| self.providers(&caller, request.get_ref())),
+        )
     }
 
     async fn get_provider(
@@ -146,7 +153,7 @@ impl ModelService for ModelApi {
         &self,
         request: Request<ListModelsRequest>,
     ) -> Result<Response<ListModelsResponse>, Status> {
-        answer(self.models(&request))
+        answer(change::caller(&request).and_then(|caller| self.models(&caller, request.get_ref())))
     }
 
     async fn get_model(

@@ -12,12 +12,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{body::Body, response::Response};
 use bytes::Bytes;
+use http::HeaderMap;
+use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tonic::{Status, body::Body};
 use tracing::info;
 
-use crate::clock::Clock;
+use super::layers::Places;
+use crate::{access, clock::Clock, error::status};
 
 /// How long a reader may leave a stream alone that has more for it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,12 +50,12 @@ impl Stalls {
     }
 
     /// Has the body of a streamed answer watched.
-    pub fn watch(&self, response: Response) -> Response {
+    pub fn watch(&self, response: Response<Body>, places: Places) -> Response<Body> {
         response.map(|body| {
             let left = Some(self.0.clock.now());
             let watched = Arc::new(Mutex::new(Watched { body: Some(body), left }));
             lock(&self.0.streams).push(Arc::downgrade(&watched));
-            Body::new(WatchedBody { watched, clock: self.0.clock.clone() })
+            Body::new(WatchedBody { watched, clock: self.0.clock.clone(), places })
         })
     }
 
@@ -91,22 +94,32 @@ impl Stalls {
 struct WatchedBody {
     watched: Arc<Mutex<Watched>>,
     clock: Clock,
+    /// Given back when the stream ends.
+    places: Places,
 }
 
 impl HttpBody for WatchedBody {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = Status;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let mut watched = lock(&self.watched);
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let watched = self.watched.clone();
+        let mut watched = lock(&watched);
         let Some(body) = &mut watched.body else {
-            return Poll::Ready(Some(Err(axum::Error::new("the reader was silent too long"))));
+            return Poll::Ready(Some(Err(Status::cancelled("the reader was silent too long"))));
         };
         let frame = Pin::new(body).poll_frame(cx);
         watched.left = frame.is_ready().then(|| self.clock.now());
+        // Looked at between two frames only, so that it costs a running stream nothing.
+        if frame.is_pending() && self.places.poll_revoked(cx).is_ready() {
+            watched.body = None;
+            let mut trailers = HeaderMap::new();
+            let _ = status(&access::revoked()).add_header(&mut trailers);
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
         frame
     }
 
@@ -131,7 +144,7 @@ mod tests {
         time::SystemTime,
     };
 
-    use http_body_util::BodyExt as _;
+    use http_body_util::{BodyExt as _, Full, StreamBody};
     use uuid::Uuid;
 
     use super::*;
@@ -160,12 +173,15 @@ mod tests {
     async fn a_stream_is_ended_when_its_reader_leaves_it_and_not_while_the_provider_thinks() {
         let source = Arc::new(Stepped(Instant::now(), AtomicU64::new(0)));
         let stalls = Stalls::new(Clock::new(source.clone()));
+        let data =
+            |text: &'static str| Ok::<_, Status>(Frame::data(Bytes::from_static(text.as_bytes())));
         let frames = async_stream::stream! {
-            yield Ok::<_, axum::Error>(Bytes::from_static(b"one"));
-            yield Ok(Bytes::from_static(b"two"));
+            yield data("one");
+            yield data("two");
             std::future::pending::<()>().await;
         };
-        let response = stalls.watch(Response::new(Body::from_stream(frames)));
+        let frames = StreamBody::new(frames);
+        let response = stalls.watch(Response::new(Body::new(frames)), Places::default());
         let mut body = response.into_body();
         body.frame().await.unwrap().unwrap();
         source.1.store(29, Ordering::Relaxed);
@@ -176,7 +192,8 @@ mod tests {
         source.1.store(500, Ordering::Relaxed);
         assert_eq!(stalls.end_stalled(), 0);
 
-        let response = stalls.watch(Response::new(Body::from("never read")));
+        let response =
+            stalls.watch(Response::new(Body::new(Full::from("never read"))), Places::default());
         source.1.store(530, Ordering::Relaxed);
         assert_eq!(stalls.end_stalled(), 1);
         assert!(response.into_body().frame().await.unwrap().is_err());

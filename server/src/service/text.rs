@@ -10,7 +10,7 @@ mod telling;
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use futures::StreamExt as _;
@@ -29,7 +29,7 @@ use self::{
     reading::Pulse,
     telling::{Limits, Telling},
 };
-use super::layers::Deadline;
+use super::{change, layers::Deadline};
 use crate::{
     clock::Clock,
     error::status,
@@ -104,16 +104,13 @@ impl TextApi {
         })
     }
 
-    fn stream(
-        &self,
-        request: StreamTextRequest,
-        deadline: Option<Deadline>,
-    ) -> Result<BoxStream<StreamTextResponse>> {
-        let deadline = deadline.map(|deadline| deadline.0);
-        let asked = Asked::stream(request)?;
+    fn stream(&self, request: Request<StreamTextRequest>) -> Result<BoxStream<StreamTextResponse>> {
+        let (caller, deadline) = (change::caller(&request)?, deadline(&request));
+        let asked = Asked::stream(request.into_inner(), &caller)?;
         let id: Arc<str> = self.clock.resource_id('g').into();
         let terms = Terms {
             id: id.clone(),
+            owner: caller.owner,
             grace: asked.grace,
             request_id: asked.request_id.clone(),
             request: asked.fingerprint.clone(),
@@ -142,13 +139,14 @@ impl TextApi {
 
     fn resume(
         &self,
-        request: &ResumeTextRequest,
-        deadline: Option<Deadline>,
+        request: &Request<ResumeTextRequest>,
     ) -> Result<BoxStream<ResumeTextResponse>> {
-        let after = request.after_sequence;
-        let generation = self.generations.find(&request.generation)?;
+        let (caller, deadline) = (change::caller(request)?, deadline(request));
+        let ResumeTextRequest { generation: name, after_sequence } = request.get_ref();
+        let after = *after_sequence;
+        let generation = self.generations.find(&caller, name)?;
         if !generation.is_kept() {
-            return Err(generation::expired(&request.generation));
+            return Err(generation::expired(name));
         }
         if after < 0 || after > generation.last_sequence() {
             let last = generation.last_sequence();
@@ -158,7 +156,7 @@ impl TextApi {
             ));
         }
         let listening = self.generations.listen(generation);
-        let events = self.pulse.replay(listening, after, deadline.map(|deadline| deadline.0));
+        let events = self.pulse.replay(listening, after, deadline);
         Ok(Box::pin(
             events.map(|event| event.map(|event| ResumeTextResponse { event: Some(event) })),
         ))
@@ -171,7 +169,9 @@ impl TextService for TextApi {
         &self,
         request: Request<GenerateTextRequest>,
     ) -> Result<Response<GenerateTextResponse>, Status> {
-        let asked = Asked::generate(request.into_inner()).map_err(|error| status(&error))?;
+        let asked = change::caller(&request)
+            .and_then(|caller| Asked::generate(request.into_inner(), &caller))
+            .map_err(|error| status(&error))?;
         let id = self.clock.resource_id('g').into();
         let accepted = self.accept(asked, id).map_err(|error| status(&error))?;
         let answer = answer::collect(accepted, &self.closing).await;
@@ -182,8 +182,7 @@ impl TextService for TextApi {
         &self,
         request: Request<StreamTextRequest>,
     ) -> Result<Response<BoxStream<StreamTextResponse>>, Status> {
-        let deadline = request.extensions().get().copied();
-        let events = self.stream(request.into_inner(), deadline);
+        let events = self.stream(request);
         events.map(Response::new).map_err(|error| status(&error))
     }
 
@@ -191,8 +190,7 @@ impl TextService for TextApi {
         &self,
         request: Request<ResumeTextRequest>,
     ) -> Result<Response<BoxStream<ResumeTextResponse>>, Status> {
-        let deadline = request.extensions().get().copied();
-        let events = self.resume(request.get_ref(), deadline);
+        let events = self.resume(&request);
         events.map(Response::new).map_err(|error| status(&error))
     }
 
@@ -200,11 +198,16 @@ impl TextService for TextApi {
         &self,
         request: Request<StopTextRequest>,
     ) -> Result<Response<StopTextResponse>, Status> {
-        let found = self.generations.find(&request.get_ref().generation);
+        let found = change::caller(&request)
+            .and_then(|caller| self.generations.find(&caller, &request.get_ref().generation));
         let generation = found.map_err(|error| status(&error))?;
         generation.stop(STOP_PATIENCE).await;
         Ok(Response::new(StopTextResponse { generation: Some(generation.view()) }))
     }
+}
+
+fn deadline<T>(request: &Request<T>) -> Option<Instant> {
+    request.extensions().get::<Deadline>().map(|deadline| deadline.0)
 }
 
 /// Text is what this service is for, with or without pictures to look at.

@@ -154,8 +154,14 @@ fn a_page_has_the_size_that_was_asked_for() {
 #[test]
 fn a_token_is_good_for_its_own_question_only() {
     let (tokens, _) = tokens();
-    let asked =
-        Asked { parent: "p", filter: "name:thing", order_by: "rank", page_size: 3, page_token: "" };
+    let asked = Asked {
+        owner: "o",
+        parent: "p",
+        filter: "name:thing",
+        order_by: "rank",
+        page_size: 3,
+        page_token: "",
+    };
     let token = THINGS.page(things(10), &asked, &tokens).unwrap().next_page_token;
     let again = |asked: Asked<'_>, listing: &Listing, tokens: &PageTokens| {
         listing
@@ -167,6 +173,7 @@ fn a_token_is_good_for_its_own_question_only() {
     let other_rpc = Listing { rpc: "test.Things.ListOthers", ..THINGS };
     let other_key = PageTokens::new(&[8; 32], Clock::system());
     for (asked, listing, tokens) in [
+        (Asked { owner: "another", ..asked }, &THINGS, &tokens),
         (Asked { filter: "name:thin", ..asked }, &THINGS, &tokens),
         (Asked { filter: "", ..asked }, &THINGS, &tokens),
         (Asked { order_by: "rank desc", ..asked }, &THINGS, &tokens),

@@ -8,6 +8,7 @@ use mediary_proto::v1::{
 
 use super::*;
 use crate::{
+    access::Role,
     clock::Clock,
     config::Environment,
     provider::{CallContext, ChatStream, Provider},
@@ -71,6 +72,10 @@ const MODELS: &str = r#"
     output_kinds = ["text"]"#;
 
 /// The built-in catalog and an attic of our own, with these variables set.
+fn anybody() -> Caller {
+    Caller::anonymous("loopback", Role::Viewer)
+}
+
 fn api(environment: &[(&str, &str)]) -> ModelApi {
     let folder = tempfile::tempdir().unwrap();
     for (kind, text) in [("providers", PROVIDER), ("models", MODELS)] {
@@ -97,7 +102,7 @@ fn names(api: &ModelApi, parent: &str, filter: &str, order_by: &str) -> Vec<Stri
         page_size: 1_000,
         ..ListModelsRequest::default()
     };
-    let models = api.models(&request).unwrap().models;
+    let models = api.models(&anybody(), &request).unwrap().models;
     models.into_iter().map(|model| model.name.rsplit('/').next().unwrap().to_owned()).collect()
 }
 
@@ -110,7 +115,7 @@ fn model(api: &ModelApi, name: &str) -> Result<Model> {
 fn all_capabilities_are_listed_by_id_with_the_models_that_could_serve_them() {
     let list = |environment: &[(&str, &str)]| {
         let request = ListCapabilitiesRequest { page_size: 100, ..Default::default() };
-        api(environment).capabilities(&request).unwrap().capabilities
+        api(environment).capabilities(&anybody(), &request).unwrap().capabilities
     };
     let capabilities = list(&[("ATTIC_URL", "http://attic.test")]);
     assert_eq!(capabilities.len(), 16);
@@ -155,7 +160,7 @@ fn providers_are_found_by_what_they_are() {
     let api = api(&[("ATTIC_URL", "http://attic.test")]);
     let list = |filter: &str| {
         let request = ListProvidersRequest { filter: filter.to_owned(), ..Default::default() };
-        let providers = api.providers(&request).unwrap().providers;
+        let providers = api.providers(&anybody(), &request).unwrap().providers;
         providers.into_iter().map(|one| one.name).collect::<Vec<_>>()
     };
     assert!(list("").len() > 20);
@@ -226,7 +231,7 @@ fn every_page_of_the_whole_catalog_fits_to_the_next() {
     };
     let mut seen = Vec::new();
     loop {
-        let page = api.models(&request).unwrap();
+        let page = api.models(&anybody(), &request).unwrap();
         seen.extend(page.models.into_iter().map(|model| model.name));
         if page.next_page_token.is_empty() {
             break;
@@ -244,7 +249,7 @@ fn what_is_misnamed_is_refused_and_what_is_unknown_is_not_found() {
     let api = api(&[]);
     let list = |parent: &str| {
         let request = ListModelsRequest { parent: parent.to_owned(), ..Default::default() };
-        api.models(&request).unwrap_err()
+        api.models(&anybody(), &request).unwrap_err()
     };
     let get = |name: &str| api.provider(&GetProviderRequest { name: name.to_owned() }).unwrap_err();
     for name in

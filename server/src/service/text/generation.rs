@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::telling::{Telling, is_terminal};
-use crate::clock::Clock;
+use crate::{access::Caller, clock::Clock};
 
 /// Bytes of events that one generation keeps.
 const LOG_BYTES: usize = 1 << 20;
@@ -42,15 +42,19 @@ struct Inner {
 #[derive(Default)]
 struct Books {
     by_id: HashMap<Arc<str>, Arc<Generation>>,
-    by_request: HashMap<String, (Vec<u8>, Weak<Generation>)>,
+    by_request: HashMap<RequestKey, (Vec<u8>, Weak<Generation>)>,
     /// Ended ones that are kept, oldest first.
     ended: VecDeque<(Arc<str>, usize)>,
     kept_bytes: usize,
 }
 
+/// Owner and request id.
+type RequestKey = (Arc<str>, String);
+
 /// How a generation behaves when nobody listens.
 pub struct Terms {
     pub id: Arc<str>,
+    pub owner: Arc<str>,
     /// Goes on for this long without a listener; `None` = stops at once and keeps nothing.
     pub grace: Option<Duration>,
     /// The caller's request id and the bytes of its request; empty = none.
@@ -60,6 +64,7 @@ pub struct Terms {
 
 pub struct Generation {
     id: Arc<str>,
+    owner: Arc<str>,
     grace: Option<Duration>,
     request_id: String,
     log: Mutex<Log>,
@@ -107,9 +112,10 @@ impl Generations {
     /// Opens the books for a generation, or finds the one that the same request began.
     pub fn open(&self, terms: Terms) -> Result<Known> {
         let mut books = self.books();
+        let request = (terms.owner.clone(), terms.request_id.clone());
         if !terms.request_id.is_empty()
             && terms.grace.is_some()
-            && let Some((request, known)) = books.by_request.get(&terms.request_id)
+            && let Some((request, known)) = books.by_request.get(&request)
             && let Some(known) = known.upgrade()
         {
             if *request == terms.request {
@@ -123,6 +129,7 @@ impl Generations {
         }
         let generation = Arc::new(Generation {
             id: terms.id.clone(),
+            owner: terms.owner,
             grace: terms.grace,
             request_id: terms.request_id.clone(),
             log: Mutex::new(Log { first: 1, ..Log::default() }),
@@ -134,15 +141,17 @@ impl Generations {
         books.by_id.insert(terms.id, generation.clone());
         if !terms.request_id.is_empty() && terms.grace.is_some() {
             let known = (terms.request, Arc::downgrade(&generation));
-            books.by_request.insert(terms.request_id, known);
+            books.by_request.insert(request, known);
         }
         Ok(Known::New(generation))
     }
 
-    /// The generation of that resource name.
-    pub fn find(&self, name: &str) -> Result<Arc<Generation>> {
+    /// The generation of that resource name. One that the caller may not see is as if there were
+    /// none.
+    pub fn find(&self, caller: &Caller, name: &str) -> Result<Arc<Generation>> {
         let id = name.strip_prefix("generations/").unwrap_or_default();
-        self.books().by_id.get(id).cloned().ok_or_else(|| expired(name))
+        let found = self.books().by_id.get(id).cloned();
+        found.filter(|found| caller.sees(&found.owner)).ok_or_else(|| expired(name))
     }
 
     /// Drives a generation for the stream that asked for it.
@@ -199,7 +208,8 @@ impl Books {
 
     fn forget(&mut self, id: &str) {
         if let Some(generation) = self.by_id.remove(id) {
-            self.by_request.remove(&generation.request_id);
+            let request = (generation.owner.clone(), generation.request_id.clone());
+            self.by_request.remove(&request);
         }
     }
 }

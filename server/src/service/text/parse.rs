@@ -15,7 +15,10 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{capability, limits};
-use crate::routing::Wish;
+use crate::{
+    access::{Caller, Permit},
+    routing::Wish,
+};
 
 /// A request that is checked.
 pub struct Asked {
@@ -47,14 +50,14 @@ impl Problems {
 }
 
 impl Asked {
-    pub fn generate(request: GenerateTextRequest) -> Result<Self> {
+    pub fn generate(request: GenerateTextRequest, caller: &Caller) -> Result<Self> {
         let mut problems = Problems::default();
         let GenerateTextRequest { target, messages, parameters, labels, request_id } = request;
         let asked = asked(target, messages, parameters, &labels, &request_id, &mut problems);
-        problems.0.map_or(Ok(asked), Err)
+        problems.0.map_or(Ok(asked.of(caller)), Err)
     }
 
-    pub fn stream(request: StreamTextRequest) -> Result<Self> {
+    pub fn stream(request: StreamTextRequest, caller: &Caller) -> Result<Self> {
         let mut problems = Problems::default();
         let fingerprint = fingerprint(&request);
         let StreamTextRequest {
@@ -79,7 +82,13 @@ impl Asked {
         let grace = resumable.then(|| grace(disconnect_grace, &mut problems));
         let asked = asked(target, messages, parameters, &labels, &request_id, &mut problems);
         let asked = Self { grace, request_id, fingerprint, ..asked };
-        problems.0.map_or(Ok(asked), Err)
+        problems.0.map_or(Ok(asked.of(caller)), Err)
+    }
+
+    /// With what its caller may use.
+    fn of(mut self, caller: &Caller) -> Self {
+        self.wish.permit = caller.permit();
+        self
     }
 }
 
@@ -169,6 +178,7 @@ fn wish(
     Wish {
         target,
         capability,
+        permit: Permit::default(),
         allow_fallback: fallback.allow.unwrap_or(!is_explicit || !fallback.models.is_empty()),
         fallback_models: fallback.models,
     }
