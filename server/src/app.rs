@@ -12,7 +12,7 @@ use mediary_proto::{
         text_service_server::TextServiceServer,
     },
 };
-use mediary_store::Shared;
+use mediary_store::{RegistryRows, Shared};
 use mediary_store_sqlite::{Settings, SqliteStore};
 use tokio::net::TcpListener;
 use tonic_health::server::HealthReporter;
@@ -25,7 +25,7 @@ use crate::{
     http::{self, Readiness},
     listener::{self, Signals},
     providers::{self, Setup},
-    registry::{self, Keeper, Registry, Rows, Snapshot},
+    registry::{Base, Keeper, ProviderRow, Registry, Rows, Snapshot},
     service::{
         self,
         api_key::ApiKeyApi,
@@ -41,6 +41,7 @@ use crate::{
         trail::Trail,
     },
     transport::Http,
+    vault::{self, Readable, Vault},
 };
 
 /// A house that stands and listens, and does not answer yet.
@@ -65,11 +66,15 @@ impl App {
 
         let transport =
             Http::new(clock.clone(), config.outbound.connect_timeout.get()).map_err(text)?;
-        let registry = Registry::new(snapshot(&config, &environment, transport, &clock)?);
         let access = Access::new(clock.clone(), terms(&config));
         let store = open_store(&config).await?;
-        let keeper = Arc::new(Keeper::new(store.clone(), access.clone()));
-        keeper.refresh().await.map_err(text)?;
+        let salt = store.registry().salt().await.map_err(text)?;
+        let base = base(&config, &environment, transport, &salt, &clock)?;
+        vault::reseal(&*store, base.vault(), &clock).await.map_err(text)?;
+        let registry = Registry::new(Snapshot::default());
+        let keeper = Keeper::new(store.clone(), access.clone(), Arc::new(base), registry.clone());
+        let keeper = Arc::new(keeper);
+        keeper.begin().await?;
         needs_a_key(&config, &access)?;
 
         let served = service::served();
@@ -108,11 +113,15 @@ impl App {
         })
     }
 
-    /// Whether it could be built: reads the catalog, binds nothing.
+    /// Whether it could be built: reads the catalog, binds nothing and opens no store.
     pub fn check(loaded: &Loaded, clock: &Clock) -> Result<(), String> {
         let transport =
             Http::new(clock.clone(), loaded.config.outbound.connect_timeout.get()).map_err(text)?;
-        snapshot(&loaded.config, &loaded.environment, transport, clock).map(drop)
+        let base = base(&loaded.config, &loaded.environment, transport, &[0; 32], clock)?;
+        let (_, complaints) = base.with(&RegistryRows::default(), &Snapshot::default());
+        let fatal = complaints.into_iter().filter(|one| one.is_fatal).map(|one| one.problem);
+        let fatal: Vec<String> = fatal.collect();
+        if fatal.is_empty() { Ok(()) } else { Err(fatal.join("\n")) }
     }
 
     pub fn address(&self) -> std::io::Result<SocketAddr> {
@@ -188,12 +197,13 @@ fn needs_a_key(config: &Config, access: &Access) -> Result<(), String> {
     ))
 }
 
-fn snapshot(
+fn base(
     config: &Config,
     environment: &Environment,
     http: Http,
+    salt: &[u8; 32],
     clock: &Clock,
-) -> Result<Snapshot, String> {
+) -> Result<Base, String> {
     let setup = Setup { http, clock: clock.clone() };
     let rows = Rows {
         folder: config.catalog.directory.as_deref(),
@@ -201,8 +211,10 @@ fn snapshot(
         environment,
         idle_timeout: config.outbound.idle_timeout.get(),
     };
-    registry::load(&rows, |row| providers::build(&setup, row))
-        .map_err(|problems| problems.join("\n"))
+    let vault = Vault::new(&config.vault, salt, clock.clone());
+    let readable = Readable::new(environment.clone(), &config.vault);
+    let build = Box::new(move |row: &ProviderRow| providers::build(&setup, row));
+    Base::read(&rows, vault, readable, build).map_err(|problems| problems.join("\n"))
 }
 
 fn services(

@@ -4,10 +4,12 @@
 //! Leaves: what exists (`registry`), how a provider is spoken to (`providers`).
 
 mod fit;
+mod left_out;
 mod plan;
 mod run;
 
 pub use self::{
-    plan::{Wish, plan},
+    left_out::{LeftOut, Why},
+    plan::{Candidate, Plan, Setting, Wish, plan, survey},
     run::{Outcome, Run, Step},
 };

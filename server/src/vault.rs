@@ -130,7 +130,10 @@ pub fn hint(secret: &Secret) -> String {
 }
 
 fn keyed_hash(key: &[u8; 32], text: &[u8]) -> [u8; 32] {
-    let mac = Hmac::<Sha256>::new(key.into());
+    // A shorter key is filled up with zeros: that is how HMAC takes it.
+    let mut block = Zeroizing::new([0; 64]);
+    block[..32].copy_from_slice(key);
+    let mac = Hmac::<Sha256>::new(&(*block).into());
     mac.chain_update(text).finalize().into_bytes().into()
 }
 

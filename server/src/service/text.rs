@@ -34,7 +34,7 @@ use crate::{
     clock::Clock,
     error::status,
     registry::Registry,
-    routing::{Run, plan},
+    routing::{Run, Setting, plan},
 };
 
 pub const METHODS: &[&str] = &[
@@ -88,10 +88,11 @@ impl TextApi {
     }
 
     fn accept(&self, asked: Asked, generation: Arc<str>) -> Result<Accepted> {
-        let include_reasoning =
-            asked.call.parameters.reasoning.as_ref().is_some_and(|reasoning| reasoning.include);
         let snapshot = self.registry.now();
-        let plan = plan(&snapshot, &asked.wish, asked.call, self.sandbox_in_auto)?;
+        let setting = Setting { sandbox_in_auto: self.sandbox_in_auto, now: self.clock.wall() };
+        let plan = plan(&snapshot, &asked.wish, asked.call, setting)?;
+        let reasoning = plan.call.parameters.reasoning.as_ref();
+        let include_reasoning = reasoning.is_some_and(|reasoning| reasoning.include);
         let first = &plan.candidates[0];
         Ok(Accepted {
             warnings: first.warnings.clone(),

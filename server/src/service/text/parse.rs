@@ -181,6 +181,7 @@ fn wish(
         permit: Permit::default(),
         allow_fallback: fallback.allow.unwrap_or(!is_explicit || !fallback.models.is_empty()),
         fallback_models: fallback.models,
+        expected_usage: None,
     }
 }
 
