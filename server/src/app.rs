@@ -5,7 +5,9 @@ use std::{net::SocketAddr, sync::Arc};
 use mediary_proto::{
     FILE_DESCRIPTOR_SET,
     admin::{
-        api_key_service_server::ApiKeyServiceServer, audit_service_server::AuditServiceServer,
+        account_service_server::AccountServiceServer, api_key_service_server::ApiKeyServiceServer,
+        audit_service_server::AuditServiceServer, catalog_service_server::CatalogServiceServer,
+        route_service_server::RouteServiceServer,
     },
     v1::{
         model_service_server::ModelServiceServer, server_service_server::ServerServiceServer,
@@ -28,12 +30,15 @@ use crate::{
     registry::{Base, Keeper, ProviderRow, Registry, Rows, Snapshot},
     service::{
         self,
+        account::AccountApi,
         api_key::ApiKeyApi,
         audit::AuditApi,
+        catalog::CatalogApi,
         layers::{Front, Gate},
         listing::PageTokens,
         methods::Methods,
         model::ModelApi,
+        route::RouteApi,
         server_info::ServerApi,
         services::Services,
         stall::Stalls,
@@ -236,15 +241,36 @@ fn services(
         config.catalog.auto_includes_sandbox,
         signals.closing.clone(),
     );
+    let models = ModelApi::new(
+        registry.clone(),
+        pages.clone(),
+        clock.clone(),
+        config.catalog.auto_includes_sandbox,
+    );
+    let catalog = CatalogApi::new(store.clone(), keeper.clone(), registry.clone(), clock.clone());
+    let accounts = AccountApi::new(
+        store.clone(),
+        keeper.clone(),
+        registry.clone(),
+        pages.clone(),
+        clock.clone(),
+    );
+    let routes = RouteApi::new(
+        store.clone(),
+        keeper.clone(),
+        registry.clone(),
+        pages.clone(),
+        clock.clone(),
+    );
     let keys = ApiKeyApi::new(store.clone(), keeper.clone(), pages.clone(), clock.clone());
     let audit = AuditApi::new(store.clone(), pages.clone());
     Services::default()
         .add_service(ServerServiceServer::new(server).max_decoding_message_size(most))
-        .add_service(
-            ModelServiceServer::new(ModelApi::new(registry.clone(), pages.clone()))
-                .max_decoding_message_size(most),
-        )
+        .add_service(ModelServiceServer::new(models).max_decoding_message_size(most))
         .add_service(TextServiceServer::new(text).max_decoding_message_size(most))
+        .add_service(CatalogServiceServer::new(catalog).max_decoding_message_size(most))
+        .add_service(AccountServiceServer::new(accounts).max_decoding_message_size(most))
+        .add_service(RouteServiceServer::new(routes).max_decoding_message_size(most))
         .add_service(ApiKeyServiceServer::new(keys).max_decoding_message_size(most))
         .add_service(AuditServiceServer::new(audit).max_decoding_message_size(most))
 }

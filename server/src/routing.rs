@@ -10,6 +10,6 @@ mod run;
 
 pub use self::{
     left_out::{LeftOut, Why},
-    plan::{Candidate, Plan, Setting, Wish, plan, survey},
+    plan::{Candidate, Setting, Wish, plan, survey},
     run::{Outcome, Run, Step},
 };

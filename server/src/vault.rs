@@ -52,7 +52,8 @@ impl Vault {
     pub fn new(section: &VaultSection, salt: &[u8; 32], clock: Clock) -> Self {
         let bytes = |key: &Option<Secret>| key.as_ref().and_then(Secret::sealing_bytes);
         let (present, former) = (bytes(&section.key), bytes(&section.former_key));
-        let fingerprints = keyed_hash(present.as_deref().unwrap_or(salt), b"mediary fingerprints 1");
+        let fingerprints =
+            keyed_hash(present.as_deref().unwrap_or(salt), b"mediary fingerprints 1");
         Self {
             present: present.map(|key| SealingKey::new(&key)),
             former: former.map(|key| SealingKey::new(&key)),

@@ -226,12 +226,14 @@ impl TextParameters {
     /// These, and where one is not set that of `kept`: a route's, or a preset's.
     #[must_use]
     pub fn or(self, kept: &Self) -> Self {
-        let list = |own: Vec<String>, kept: &[String]| if own.is_empty() { kept.to_vec() } else { own };
+        let list =
+            |own: Vec<String>, kept: &[String]| if own.is_empty() { kept.to_vec() } else { own };
         let tools = if self.tools.is_empty() { kept.tools.clone() } else { self.tools };
         let is_own_format =
             self.set.response_format || self.response_format != ResponseFormat::default();
         let is_own_choice = self.set.tool_choice || self.tool_choice != ToolChoice::default();
-        let is_own_policy = self.set.unsupported || self.unsupported != UnsupportedPolicy::default();
+        let is_own_policy =
+            self.set.unsupported || self.unsupported != UnsupportedPolicy::default();
         let mut provider_options = self.provider_options;
         for (provider, json) in &kept.provider_options {
             if !provider_options.iter().any(|(own, _)| own == provider) {

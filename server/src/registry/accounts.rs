@@ -72,8 +72,16 @@ impl Base {
         own
     }
 
+    /// The address that the configuration gives an account of its own, where a row of that origin
+    /// lies over it.
+    pub fn configured_address(&self, id: &str, origin: &str) -> &str {
+        let lies_over = Origin::of_account(origin) != Origin::Manual;
+        let below = self.accounts.iter().find(|one| lies_over && one.id == id);
+        below.map_or("", |one| plain(&one.base_uri))
+    }
+
     /// Where a provider is called. A variable moves it, unless its address was changed at run time.
-    fn address(&self, provider: &ProviderRow) -> String {
+    pub fn address(&self, provider: &ProviderRow) -> String {
         let under = self.providers.get(&provider.id);
         let is_moved = under.is_some_and(|under| under.base_uri != provider.base_uri);
         let names = provider.auth.base_uri_env.iter().filter(|name| {
@@ -98,11 +106,8 @@ impl Base {
         of_provider.map(move |one| {
             let own = (!one.base_uri.is_empty()).then(|| plain(&one.base_uri).to_owned());
             let key_for = own.clone().or_else(|| self.address_of_catalog(&provider.id));
-            let mut account = Account::new(
-                one.id.clone(),
-                own.as_deref().unwrap_or(address),
-                one.secret.clone(),
-            );
+            let mut account =
+                Account::new(one.id.clone(), own.as_deref().unwrap_or(address), one.secret.clone());
             account.settings.base_uri = own.unwrap_or_default();
             self.below(account, provider, key_for.unwrap_or_default())
         })
@@ -155,11 +160,10 @@ impl Base {
         };
         let is_overlay = Origin::of_account(&row.origin) != Origin::Manual;
         let below = below.filter(|_| is_overlay);
-        let own = Some(plain(&settings.base_uri)).filter(|own| !own.is_empty());
-        let own = own.or(below
-            .map(|one| one.account.settings.base_uri.as_str())
-            .filter(|own| !own.is_empty()));
-        let base_uri = own.unwrap_or(address).to_owned();
+        let below_it = below.map_or("", |one| one.account.settings.base_uri.as_str());
+        let own = [plain(&settings.base_uri), below_it].into_iter().find(|one| !one.is_empty());
+        let own = own.map(str::to_owned);
+        let base_uri = own.clone().unwrap_or_else(|| address.to_owned());
         let (secret, key_for) = match &row.secret {
             Kept::None => match below {
                 Some(one) => (Ok(one.account.secret.clone()), one.key_for.clone()),
@@ -173,6 +177,7 @@ impl Base {
                 (self.follow(text, &provider.id, &base_uri).map(Some), settings.key_for.clone())
             }
         };
+        let settings = AccountSettings { base_uri: own.unwrap_or_default(), ..settings };
         let mut account = Account {
             provider: provider.id.clone(),
             display_name: match row.display_name.as_str() {
@@ -219,7 +224,7 @@ impl Base {
     /// Whether an account of the provider may name the place, to be called at that address.
     pub fn may_follow(&self, reference: &str, provider: &str, address: &str) -> Result<(), String> {
         match Reference::parse(reference)? {
-            Reference::File(path) => self.readable.find(path).map(drop),
+            Reference::File(path) => self.readable.allows(path),
             Reference::Variable(name) => match self.may_read(name, provider, address)? {
                 key_for if key_for == address => Ok(()),
                 key_for => Err(format!("{name} is for {key_for} alone")),
@@ -230,7 +235,10 @@ impl Base {
     /// Whether a row of the provider may name the variable at all.
     pub fn may_name(&self, variable: &str, provider: &str) -> bool {
         let names = |row: &Arc<ProviderRow>| {
-            [&row.auth.key_env, &row.auth.base_uri_env].into_iter().flatten().any(|one| one == variable)
+            [&row.auth.key_env, &row.auth.base_uri_env]
+                .into_iter()
+                .flatten()
+                .any(|one| one == variable)
         };
         self.readable.names(variable) || self.providers.get(provider).is_some_and(names)
     }

@@ -17,8 +17,7 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    Entry, ModelRow, Origin, ProviderRow, RouteRow, accounts::OfConfig, files,
-    tasks::TaskVariables,
+    Entry, ModelRow, Origin, ProviderRow, RouteRow, accounts::OfConfig, files, tasks::TaskVariables,
 };
 use crate::{
     config::{AccountSection, Environment},
@@ -104,6 +103,16 @@ impl Base {
             readable,
             build,
         })
+    }
+
+    /// Whether a provider stands below the store.
+    pub fn has_provider(&self, id: &str) -> bool {
+        self.providers.contains_key(id)
+    }
+
+    /// Whether the model of that resource name stands below the store.
+    pub fn has_model(&self, name: &str) -> bool {
+        self.models.contains_key(name)
     }
 
     /// An entry without accounts.

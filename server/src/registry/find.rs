@@ -70,7 +70,10 @@ impl Snapshot {
         let replacement = format!("providers/{}/models/{}", model.provider, model.replacement);
         if self.models.contains_key(&replacement) {
             error
-                .violation("target.model", format!("the model is retired; use {replacement} instead"))
+                .violation(
+                    "target.model",
+                    format!("the model is retired; use {replacement} instead"),
+                )
                 .fact("replacement", replacement)
         } else {
             error.violation("target.model", "the model is retired")

@@ -109,10 +109,7 @@ impl Keeper {
     }
 
     /// Opens keys and reads files: not for a thread that calls wait for.
-    async fn built(
-        &self,
-        rows: RegistryRows,
-    ) -> Result<(Snapshot, Vec<Complaint>, RegistryRows)> {
+    async fn built(&self, rows: RegistryRows) -> Result<(Snapshot, Vec<Complaint>, RegistryRows)> {
         let (base, before) = (self.base.clone(), self.registry.now());
         let building = tokio::task::spawn_blocking(move || {
             let (snapshot, complaints) = base.with(&rows, &before);

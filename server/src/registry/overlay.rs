@@ -65,10 +65,8 @@ impl Base {
                 Err(problem) => {
                     let known = before.providers.get(id).filter(|one| one.row.stamp.is_some());
                     let stays = known.and_then(|one| {
-                        let row = ProviderRow {
-                            stamp: Some(row.stamp),
-                            ..ProviderRow::clone(&one.row)
-                        };
+                        let row =
+                            ProviderRow { stamp: Some(row.stamp), ..ProviderRow::clone(&one.row) };
                         self.entry(Arc::new(row)).ok()
                     });
                     complaints.push(Complaint::stored(row.key.to_string(), &row.stamp, problem));
@@ -240,8 +238,7 @@ impl Base {
 
 fn route(task: &str, json: &str, stamp: Stamp) -> Result<RouteRow, String> {
     let row: RouteRow = serde_json::from_str(json).map_err(|error| error.to_string())?;
-    let row =
-        RouteRow { task: task.to_owned(), origin: Origin::Manual, stamp: Some(stamp), ..row };
+    let row = RouteRow { task: task.to_owned(), origin: Origin::Manual, stamp: Some(stamp), ..row };
     row.problem().map_or(Ok(row), Err)
 }
 

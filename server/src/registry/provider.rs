@@ -148,6 +148,15 @@ impl From<Auth> for AuthRow {
 }
 
 impl AuthScheme {
+    /// How a wire sends its key where nobody says otherwise.
+    pub fn usual(dialect: &str) -> Self {
+        match dialect {
+            "anthropic" => Self::Header("x-api-key".to_owned()),
+            "sandbox" => Self::None,
+            _ => Self::Bearer,
+        }
+    }
+
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Bearer => "bearer",
@@ -158,6 +167,25 @@ impl AuthScheme {
 }
 
 impl ProviderRow {
+    /// A row that says nothing but its wire.
+    pub fn plain(id: &str, dialect: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            display_name: String::new(),
+            dialect: dialect.to_owned(),
+            kind: ProviderKind::Remote,
+            base_uri: String::new(),
+            documentation_uri: String::new(),
+            open_models: false,
+            headers: BTreeMap::new(),
+            auth: Auth::default(),
+            openai_chat: Quirks::default(),
+            idle_timeout: Duration::ZERO,
+            origin: Origin::Config,
+            stamp: None,
+        }
+    }
+
     /// What would break every call, each with its path in the row.
     pub fn problems(&self) -> Vec<(String, String)> {
         let mut problems = Vec::new();

@@ -201,10 +201,8 @@ mod tests {
             ("MEDIARY_TASK_TEXT_COLOUR", "none of ours"),
             ("MEDIARY__LISTEN__ADDRESS", "x"),
         ]);
-        let told: Vec<_> = tasks
-            .iter()
-            .map(|one| (one.task.as_str(), one.model.as_str(), one.is_ours))
-            .collect();
+        let told: Vec<_> =
+            tasks.iter().map(|one| (one.task.as_str(), one.model.as_str(), one.is_ours)).collect();
         assert_eq!(
             told,
             [("lyrics", "", true), ("text", "kept", false), ("video-slides", "new", true)]

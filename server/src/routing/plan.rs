@@ -175,19 +175,16 @@ fn route<'a>(snapshot: &'a Snapshot, named: &str, wish: &Wish) -> Result<&'a Rou
 }
 
 /// What a route names; one that leads nowhere does not stop the others.
-fn of_route(
-    snapshot: &Snapshot,
-    route: &RouteRow,
-    wish: &Wish,
-    setting: Setting,
-) -> Vec<Named> {
+fn of_route(snapshot: &Snapshot, route: &RouteRow, wish: &Wish, setting: Setting) -> Vec<Named> {
     let mut named = Vec::new();
     for target in route.targets() {
         match of_target(snapshot, target, wish, setting) {
             Ok(found) => named.extend(found),
             Err(error) => {
                 let name = match target {
-                    Target::Model(name) | Target::Preset(name) | Target::Route(name) => name.clone(),
+                    Target::Model(name) | Target::Preset(name) | Target::Route(name) => {
+                        name.clone()
+                    }
                     Target::Auto => "auto".to_owned(),
                 };
                 named.push(Named::Unknown(name, error));

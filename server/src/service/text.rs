@@ -1,10 +1,10 @@
 //! TextService: a conversation goes in, an answer comes out, whole or as it is written.
 
 mod answer;
-mod events;
+pub mod events;
 mod generation;
 pub mod limits;
-mod parse;
+pub mod parse;
 mod reading;
 mod telling;
 

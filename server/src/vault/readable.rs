@@ -13,6 +13,8 @@ use zeroize::Zeroizing;
 
 use crate::config::{Environment, Secret, VaultSection};
 
+/// Ends what is said of a file that may be read and is not there.
+const MISSING: &str = "does not exist";
 /// No key of a provider is longer.
 const LONGEST: u64 = 64 * 1024;
 
@@ -39,7 +41,9 @@ impl<'a> Reference<'a> {
         };
         match text.split_once(':') {
             Some(("env", name)) if is_name(name) => Ok(Self::Variable(name)),
-            Some(("file", path)) if !path.is_empty() && !path.contains('\0') => Ok(Self::File(path)),
+            Some(("file", path)) if !path.is_empty() && !path.contains('\0') => {
+                Ok(Self::File(path))
+            }
             _ => Err(expected()),
         }
     }
@@ -87,8 +91,16 @@ impl Readable {
         key(&text)
     }
 
+    /// Whether a file may be named, be it there or not.
+    pub fn allows(&self, path: &str) -> Result<(), String> {
+        match self.find(path) {
+            Err(problem) if !problem.ends_with(MISSING) => Err(problem),
+            _ => Ok(()),
+        }
+    }
+
     /// The real place of a file, if it lies below the folder.
-    pub fn find(&self, path: &str) -> Result<PathBuf, String> {
+    fn find(&self, path: &str) -> Result<PathBuf, String> {
         let Some(directory) = &self.directory else {
             return Err("no file may be read: the server's configuration sets no \
                         vault.readable_directory"
@@ -98,7 +110,7 @@ impl Readable {
         if Path::new(path).components().any(|part| part == Component::ParentDir) {
             return Err(outside());
         }
-        let missing = |_| format!("file:{path} does not exist");
+        let missing = |_| format!("file:{path} {MISSING}");
         let root = directory.canonicalize().map_err(missing)?;
         let found = directory.join(path).canonicalize().map_err(missing)?;
         match found.strip_prefix(&root) {
