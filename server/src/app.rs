@@ -61,6 +61,7 @@ pub struct App {
     store: Shared,
     access: Access,
     keeper: Arc<Keeper>,
+    clock: Clock,
 }
 
 impl App {
@@ -96,7 +97,9 @@ impl App {
             stalls: stalls.clone(),
         };
         let (health, health_service) = tonic_health::server::health_reporter();
-        let services = services(&config, &registry, &keeper, &store, &clock, &signals)
+        let salt = store.registry().salt().await.map_err(text)?;
+        let pages = Arc::new(PageTokens::new(&salt, clock.clone()));
+        let services = services(&config, &registry, &keeper, &store, &pages, &clock, &signals)
             .add_service(health_service)
             .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1().map_err(text)?)
             .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1alpha().map_err(text)?);
@@ -115,6 +118,7 @@ impl App {
             store,
             access,
             keeper,
+            clock,
         })
     }
 
@@ -141,7 +145,7 @@ impl App {
     /// Answers until it is told to stop, and returns once every connection has ended.
     pub async fn run(self) {
         let Self { listener, front, config, signals, readiness, health, .. } = self;
-        let Self { stalls, store, access, keeper, .. } = self;
+        let Self { stalls, store, access, keeper, clock, .. } = self;
         readiness.set(true);
         set_health(&health, true).await;
         let draining = async {
@@ -155,6 +159,7 @@ impl App {
             _ = async { tokio::join!(draining, serving) } => {}
             () = stalls.sweep() => {}
             () = keeper.follow() => {}
+            () = keeper.tidy(&clock) => {}
             () = access.note_use(store.api_keys()) => {}
         }
         access.note_use_now(store.api_keys()).await;
@@ -218,7 +223,8 @@ fn base(
     };
     let vault = Vault::new(&config.vault, salt, clock.clone());
     let readable = Readable::new(environment.clone(), &config.vault);
-    let build = Box::new(move |row: &ProviderRow| providers::build(&setup, row));
+    let build =
+        Box::new(move |dialect: &str, row: &ProviderRow| providers::build(&setup, dialect, row));
     Base::read(&rows, vault, readable, build).map_err(|problems| problems.join("\n"))
 }
 
@@ -227,11 +233,11 @@ fn services(
     registry: &Registry,
     keeper: &Arc<Keeper>,
     store: &Shared,
+    pages: &Arc<PageTokens>,
     clock: &Clock,
     signals: &Signals,
 ) -> Services {
     let most = config.listen.max_message_bytes;
-    let pages = Arc::new(PageTokens::new(&clock.random_key(), clock.clone()));
     let public = config.server.public_base_uri.as_deref();
     let server = ServerApi::new(&config.listen, public, clock.wall());
     let text = TextApi::new(

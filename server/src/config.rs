@@ -32,7 +32,8 @@ pub use schema::schema_json;
 pub use secret::Secret;
 pub use sections::{
     AccountSection, AnonymousRole, AuthSection, CatalogSection, Config, ListenSection, LogFormat,
-    LogSection, OutboundSection, ServerSection, StoreSection, StreamSection, VaultSection,
+    LogSection, OutboundSection, ProtocolSettings, ServerSection, StoreSection, StreamSection,
+    VaultSection,
 };
 pub use values::HumanDuration;
 

@@ -4,9 +4,14 @@
 //! talks to.
 
 pub mod failure;
+pub mod functions;
+pub mod lines;
+pub mod openai;
 pub mod openai_chat;
+pub mod openai_responses;
 pub mod options;
 pub mod parts;
+pub mod said;
 pub mod sse;
 pub mod text;
 pub mod wire_stream;

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 pub mod anthropic;
+pub mod ollama;
 pub mod sandbox;
 
 use crate::{
     clock::Clock,
-    dialect::openai_chat::OpenAiChat,
+    dialect::{openai::OpenAi, openai_chat::OpenAiChat, openai_responses::OpenAiResponses},
     provider::{Provider, ProviderRow},
     transport::Http,
 };
@@ -23,25 +24,32 @@ pub struct Setup {
 
 type Build = fn(&Setup, &ProviderRow) -> Arc<dyn Provider>;
 
-/// The `dialect` of a provider's row, and what speaks it.
+/// The `dialect` of a row, and what speaks it.
 const ENTRIES: &[(&str, Build)] = &[
     ("openai_chat", |setup, row| {
-        let quirks = row.openai_chat.clone();
-        Arc::new(OpenAiChat::new(setup.http.clone(), setup.clock.clone(), quirks))
+        Arc::new(OpenAiChat::new(openai(setup, row), row.openai_chat.clone()))
+    }),
+    ("openai_responses", |setup, row| {
+        Arc::new(OpenAiResponses::new(openai(setup, row), row.openai_responses.clone()))
     }),
     ("anthropic", |setup, _| {
         Arc::new(anthropic::Anthropic::new(setup.http.clone(), setup.clock.clone()))
     }),
+    ("ollama", |setup, _| Arc::new(ollama::Ollama::new(setup.http.clone(), setup.clock.clone()))),
     ("sandbox", |setup, _| Arc::new(sandbox::Sandbox::new(setup.clock.clone()))),
 ];
 
-/// The adapter for a row.
-pub fn build(setup: &Setup, row: &ProviderRow) -> Result<Arc<dyn Provider>, String> {
-    match ENTRIES.iter().find(|(dialect, _)| *dialect == row.dialect) {
+fn openai(setup: &Setup, row: &ProviderRow) -> OpenAi {
+    OpenAi { http: setup.http.clone(), clock: setup.clock.clone(), quirks: row.openai.clone() }
+}
+
+/// The adapter that speaks `dialect` to the provider of a row.
+pub fn build(setup: &Setup, dialect: &str, row: &ProviderRow) -> Result<Arc<dyn Provider>, String> {
+    match ENTRIES.iter().find(|(name, _)| *name == dialect) {
         Some((_, build)) => Ok(build(setup, row)),
         None => {
             let known: Vec<_> = ENTRIES.iter().map(|(dialect, _)| *dialect).collect();
-            Err(format!("dialect {:?} is not one of {}", row.dialect, known.join(", ")))
+            Err(format!("dialect {dialect:?} is not one of {}", known.join(", ")))
         }
     }
 }

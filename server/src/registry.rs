@@ -8,6 +8,7 @@
 
 mod account;
 mod accounts;
+mod address;
 mod base;
 mod files;
 mod find;
@@ -25,6 +26,7 @@ use arc_swap::ArcSwap;
 
 pub use self::{
     account::{Account, AccountSettings, Budget, Limits},
+    address::Address,
     base::{Base, Rows},
     keeper::{Keeper, Moment},
     model::{DatedPrice, Lifecycle, ModelRow},
@@ -35,10 +37,10 @@ pub use self::{
 };
 use crate::provider::Provider;
 
-/// One provider: its row, the adapter that speaks its wire, and the accounts we have there.
+/// One provider: its row, the adapters that speak its wires, and the accounts we have there.
 pub struct Entry {
     pub row: Arc<ProviderRow>,
-    pub adapter: Arc<dyn Provider>,
+    pub adapters: Adapters,
     /// Usable or not, in the order in which they are asked.
     pub accounts: Vec<Arc<Account>>,
 }
@@ -52,6 +54,25 @@ impl Entry {
     /// Whether any account may be asked for the model.
     pub fn serves(&self, model: &ModelRow) -> bool {
         self.accounts.iter().any(|account| account.serves(model))
+    }
+}
+
+/// What speaks to one provider: the adapter of its own dialect, and one more for each other
+/// dialect that a row of its models names.
+pub struct Adapters {
+    own: Arc<dyn Provider>,
+    others: BTreeMap<String, Arc<dyn Provider>>,
+}
+
+impl Adapters {
+    /// The provider's own: for what concerns no single model.
+    pub fn own(&self) -> &Arc<dyn Provider> {
+        &self.own
+    }
+
+    /// The one that asks this model.
+    pub fn of(&self, model: &ModelRow) -> &Arc<dyn Provider> {
+        self.others.get(&model.dialect).unwrap_or(&self.own)
     }
 }
 

@@ -56,16 +56,27 @@ impl Http {
         wire_headers: &[(&'static str, &'static str)],
         body: Vec<u8>,
     ) -> Result<Reply> {
-        let mut headers = headers(cx)?;
-        for (name, value) in wire_headers {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
         let request = self
             .client
-            .post(format!("{}{path}", cx.account.base_uri))
-            .headers(headers)
+            .post(address(cx, path))
+            .headers(headers(cx, wire_headers)?)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Bytes::from(body));
+        self.send(cx, request).await
+    }
+
+    /// Asks for `path` of the account's base URL, with the account's credentials.
+    pub async fn get(
+        &self,
+        cx: &CallContext,
+        path: &str,
+        wire_headers: &[(&'static str, &'static str)],
+    ) -> Result<Reply> {
+        let request = self.client.get(address(cx, path)).headers(headers(cx, wire_headers)?);
+        self.send(cx, request).await
+    }
+
+    async fn send(&self, cx: &CallContext, request: reqwest::RequestBuilder) -> Result<Reply> {
         let Ok(sent) = tokio::time::timeout(cx.provider.idle_timeout, request.send()).await else {
             return Err(silent(cx));
         };
@@ -78,8 +89,22 @@ impl Http {
     }
 }
 
-fn headers(cx: &CallContext) -> Result<HeaderMap> {
+/// Where an operation of the account's provider lies.
+fn address(cx: &CallContext, path: &str) -> String {
+    let (provider, account) = (&cx.provider, &cx.account);
+    let version = account.settings.protocol.api_version.as_deref();
+    let address = match (&provider.versioned, version) {
+        (Some(versioned), Some(_)) => versioned,
+        _ => &provider.address,
+    };
+    address.of(&account.base_uri, path, &cx.model.provider_model_id, version)
+}
+
+fn headers(cx: &CallContext, wire_headers: &[(&'static str, &'static str)]) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
+    for (name, value) in wire_headers {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
     for (name, value) in &cx.provider.headers {
         headers.insert(
             HeaderName::try_from(name).map_err(|_| unusable(cx))?,
@@ -87,7 +112,10 @@ fn headers(cx: &CallContext) -> Result<HeaderMap> {
         );
     }
     if let Some(secret) = cx.account.secret() {
-        let (name, value) = match &cx.provider.auth.scheme {
+        let bearer = AuthScheme::Bearer;
+        let usual = &cx.provider.auth.scheme;
+        let (name, value) = match if cx.account.settings.protocol.bearer { &bearer } else { usual }
+        {
             AuthScheme::Bearer => (header::AUTHORIZATION, format!("Bearer {secret}")),
             AuthScheme::Header(name) => {
                 (HeaderName::try_from(name).map_err(|_| unusable(cx))?, secret.to_owned())
@@ -110,6 +138,11 @@ fn headers(cx: &CallContext) -> Result<HeaderMap> {
 fn unusable(cx: &CallContext) -> Error {
     Error::bug("a fixed header of the provider's row is not valid")
         .fact("provider", cx.provider.id.as_str())
+}
+
+fn too_long(limit: usize) -> Error {
+    let message = format!("the provider's answer is longer than {limit} bytes");
+    Error::new(Kind::UpstreamProtocol, message)
 }
 
 /// The provider sent nothing for its idle timeout, before its answer or within.

@@ -29,6 +29,7 @@ pub fn binary() -> PathBuf {
 #[derive(Default)]
 pub struct Plan {
     config: String,
+    rows: Vec<(String, String)>,
     files: Vec<(String, String)>,
     environment: Vec<(String, String)>,
 }
@@ -52,7 +53,13 @@ impl Plan {
 
     /// A row laid over the built-in catalog: `providers/x.toml` or `models/x.toml`.
     pub fn row(mut self, path: &str, toml: impl Into<String>) -> Self {
-        self.files.push((path.to_owned(), toml.into()));
+        self.rows.push((path.to_owned(), toml.into()));
+        self
+    }
+
+    /// A file beside `mediary.toml`.
+    pub fn file(mut self, path: &str, text: &str) -> Self {
+        self.files.push((path.to_owned(), text.to_owned()));
         self
     }
 
@@ -64,14 +71,17 @@ impl Plan {
     pub fn start(self) -> House {
         let folder = TempDir::new().expect("a folder");
         let mut config = String::new();
-        if !self.files.is_empty() {
+        if !self.rows.is_empty() {
             config.push_str("catalog.directory = \"catalog\"\n");
         }
         config.push_str("log.format = \"json\"\nlisten.address = \"127.0.0.1:0\"\n");
         config.push_str(&self.config);
         write(folder.path(), "mediary.toml", &config);
-        for (path, toml) in &self.files {
+        for (path, toml) in &self.rows {
             write(folder.path(), &format!("catalog/{path}"), toml);
+        }
+        for (path, text) in &self.files {
+            write(folder.path(), path, text);
         }
         let log = Arc::default();
         let (child, address) = serve(folder.path(), &self.environment, &log);

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -18,32 +18,71 @@ use super::{
     recordings::Case,
 };
 
-/// Wires that this build speaks, and the path that follows a provider's base URL.
-const WIRES: [(&str, &str); 2] =
-    [("openai-chat", "/chat/completions"), ("anthropic-messages", "/v1/messages")];
+/// Wires that this build speaks, each with the path that follows a provider's base URL and, where
+/// it is not that of every provider which has such cases, with its dialect.
+const WIRES: [(&str, &str, &str); 4] = [
+    ("openai-chat", "/chat/completions", ""),
+    ("openai-responses", "/responses", "openai_responses"),
+    ("anthropic-messages", "/v1/messages", ""),
+    ("ollama", "/api/chat", ""),
+];
 
 /// Whether the case is a text exchange of a wire that is built. A refusal looks the same at every
 /// endpoint of a vendor, so one recorded at another endpoint is played at the one we call.
 pub fn is_supported(case: &Case) -> bool {
-    matches!(case.operation.as_str(), "chat" | "chat_stream")
+    matches!(case.operation.trim_end_matches("_stream"), "chat" | "responses" | "generate")
         && (suffix(case).is_some() || (case.response.status >= 400 && has_row(&case.provider)))
 }
 
 /// The path of the wire that the case was recorded on, where it is built.
 fn suffix(case: &Case) -> Option<&'static str> {
-    let wire = case.protocol.trim_end_matches("-sse");
-    WIRES.iter().find(|(name, _)| *name == wire).map(|(_, path)| *path)
+    wire(case).map(|(_, path, _)| *path)
+}
+
+fn wire(case: &Case) -> Option<&'static (&'static str, &'static str, &'static str)> {
+    let wire = case.protocol.trim_end_matches("-sse").trim_end_matches("-ndjson");
+    WIRES.iter().find(|(name, ..)| *name == wire)
+}
+
+fn dialect(case: &Case) -> &'static str {
+    wire(case).map_or("", |(.., dialect)| *dialect)
+}
+
+/// Accounts of the stage at Azure, one for each version of the API.
+const AZURE_VERSIONED: &str = "azure-at-";
+
+/// The deployment of an older address of Azure.
+fn deployment(case: &Case) -> Option<&str> {
+    case.request.path.strip_prefix("/openai/deployments/")?.split('/').next()
 }
 
 fn has_row(provider: &str) -> bool {
+    row_path(provider).exists()
+}
+
+fn catalog_row(provider: &str) -> String {
+    std::fs::read_to_string(row_path(provider)).expect("a row of the catalog")
+}
+
+fn row_path(provider: &str) -> PathBuf {
     let catalog = Path::new(env!("CARGO_MANIFEST_DIR")).join("server/catalog/providers");
-    catalog.join(format!("{provider}.toml")).exists()
+    catalog.join(format!("{provider}.toml"))
 }
 
 /// The row that serves a case: compatible servers are told apart by the name of the case, and a
 /// vendor without a row is played by the plainest one of its dialect.
 fn provider_of(case: &Case) -> String {
-    if has_row(&case.provider) {
+    if case.provider == "azure" && case.request.path.starts_with("/models/") {
+        return "azure-inference".to_owned();
+    }
+    if let (Some(_), Some((_, version))) =
+        (deployment(case), case.request.path.split_once("api-version="))
+    {
+        return format!("{AZURE_VERSIONED}{version}");
+    }
+    // Ollama's server speaks OpenAI's chat as well, as any compatible one does.
+    let is_native = case.provider != "ollama" || case.protocol.starts_with("ollama");
+    if has_row(&case.provider) && is_native {
         return case.provider.clone();
     }
     let name = case.name.rsplit('/').next().unwrap_or_default();
@@ -68,21 +107,31 @@ impl Stage {
     pub async fn new(cases: &[Case]) -> Self {
         let vendor = Vendor::start().await;
         let mut plan = House::plan();
-        let mut models: BTreeMap<String, BTreeSet<(String, bool)>> = BTreeMap::new();
+        let mut models: BTreeMap<String, BTreeSet<(String, bool, &str)>> = BTreeMap::new();
         for case in cases {
-            models
-                .entry(provider_of(case))
-                .or_default()
-                .insert((asked_model(case), case.streams()));
+            models.entry(provider_of(case)).or_default().insert((
+                asked_model(case),
+                case.streams(),
+                dialect(case),
+            ));
         }
         let mut accounts = String::new();
         for (provider, models) in models {
+            let place = if provider == "azure-inference" { "/base/models" } else { "/base" };
             accounts.push_str(&format!(
                 "[[accounts]]\nid = \"{provider}-test\"\nprovider = \"{provider}\"\n\
-                 api_key = \"env:TEST_KEY\"\nbase_uri = \"{}/base\"\n",
+                 api_key = \"env:TEST_KEY\"\nbase_uri = \"{}{place}\"\n",
                 vendor.url()
             ));
-            let rows: String = models.iter().map(|(id, streams)| model_row(id, *streams)).collect();
+            if let Some(version) = provider.strip_prefix(AZURE_VERSIONED) {
+                accounts.push_str(&format!("settings.api_version = \"{version}\"\n"));
+                let row = catalog_row("azure").replace("\"azure\"", &format!("{provider:?}"));
+                plan = plan.row(&format!("providers/{provider}.toml"), row);
+            }
+            let rows: String = models
+                .iter()
+                .map(|(id, streams, dialect)| model_row(id, *streams, dialect))
+                .collect();
             plan = plan.row(&format!("models/{provider}.toml"), rows);
         }
         let house = plan.config(&accounts).env("TEST_KEY", "key-of-the-test").start();
@@ -131,11 +180,12 @@ impl Stage {
         };
         let mut wrong = Vec::new();
         let Some(suffix) = suffix(case) else { return wrong };
+        let suffix = if case.provider == "azure" { &case.request.path } else { suffix };
         if asked.path != format!("/base{suffix}") {
             wrong.push(format!("request: path is {}", asked.path));
         }
         let (ours, theirs) = (asked.json(), &case.request.body);
-        if !theirs["messages"].is_array() {
+        if turns_of(theirs).is_empty() {
             // The recorder kept no request.
             return wrong;
         }
@@ -146,16 +196,27 @@ impl Stage {
             ("model", (|body| body["model"].clone()) as fn(&Value) -> Value),
             ("roles and texts", turns),
             ("tools", tool_names),
-            ("response format", |body| body["response_format"]["type"].clone()),
+            ("response format", |body| match &body["text"]["format"]["type"] {
+                Value::String(word) if word == "text" => Value::Null,
+                Value::Null => body["response_format"]["type"].clone(),
+                word => word.clone(),
+            }),
             // Unset means auto, or none where there are no tools.
             ("tool choice", |body| match &body["tool_choice"] {
                 Value::String(word) if word == "auto" => Value::Null,
                 choice if choice["type"] == "auto" => Value::Null,
                 choice => choice.clone(),
             }),
-            ("temperature", |body| body["temperature"].as_f64().map_or(Value::Null, |n| json!(n))),
+            ("temperature", |body| {
+                let set = body["temperature"].as_f64().or(body["options"]["temperature"].as_f64());
+                set.map_or(Value::Null, |n| json!(n))
+            }),
         ] {
             let (ours, theirs) = (of(&ours), of(theirs));
+            // A deployment stands in the path, and the body's model is not looked at.
+            if what == "model" && deployment(case).is_some() {
+                continue;
+            }
             if ours != theirs {
                 wrong.push(format!("request: {what}: sent {ours}, recorded {theirs}"));
             }
@@ -181,26 +242,28 @@ fn header_text(value: &Value) -> String {
 }
 
 fn asked_model(case: &Case) -> String {
-    case.request.body["model"].as_str().unwrap_or("model").to_owned()
+    let model = deployment(case).or(case.request.body["model"].as_str());
+    model.unwrap_or("model").to_owned()
 }
 
-fn slug(model: &str, streams: bool) -> String {
+fn slug(model: &str, streams: bool, dialect: &str) -> String {
     let name: String = model
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
         .take(48)
         .collect();
-    format!("m-{}-{}", name.trim_matches('-'), if streams { "stream" } else { "whole" })
+    let how = if streams { "stream" } else { "whole" };
+    format!("m-{}-{how}{}", name.trim_matches('-'), if dialect.is_empty() { "" } else { "-r" })
 }
 
-fn model_row(model: &str, streams: bool) -> String {
+fn model_row(model: &str, streams: bool, dialect: &str) -> String {
     let streaming = if streams { r#""streaming", "# } else { "" };
     format!(
-        "[[models]]\nid = {:?}\nprovider_model_id = {model:?}\n\
+        "[[models]]\nid = {:?}\nprovider_model_id = {model:?}\ndialect = {dialect:?}\n\
          capabilities = [\"text-to-text\", \"image-to-text\"]\ninput_kinds = [\"text\", \"image\"]\n\
          output_kinds = [\"text\"]\n\
          features = [{streaming}\"tools\", \"json-schema\", \"vision\", \"reasoning\"]\n",
-        slug(model, streams)
+        slug(model, streams, dialect)
     )
 }
 
@@ -211,12 +274,11 @@ fn request(case: &Case) -> v1::StreamTextRequest {
     let name = format!(
         "providers/{}/models/{}",
         provider_of(case),
-        slug(&asked_model(case), case.streams())
+        slug(&asked_model(case), case.streams(), dialect(case))
     );
     let mut messages: Vec<v1::Message> = system(body).into_iter().collect();
-    let list = body["messages"].as_array().cloned().unwrap_or_default();
-    for message in &list {
-        messages.extend(contract_messages(message));
+    for message in turns_of(body) {
+        messages.extend(contract_messages(&message));
     }
     if messages.is_empty() {
         messages.push(mediary_client::message::user("hello"));
@@ -240,6 +302,35 @@ fn system(body: &Value) -> Option<v1::Message> {
         _ => return None,
     };
     Some(mediary_client::message::system(text))
+}
+
+/// Messages, or the items of a response call: a lone text is a user's.
+fn turns_of(body: &Value) -> Vec<Value> {
+    match (&body["messages"], &body["input"]) {
+        (Value::Array(messages), _) => messages.clone(),
+        (_, Value::Array(items)) => items.iter().map(item_as_message).collect(),
+        (_, Value::String(text)) => vec![json!({"role": "user", "content": text})],
+        _ => match &body["prompt"] {
+            Value::String(text) => vec![json!({"role": "user", "content": text})],
+            _ => Vec::new(),
+        },
+    }
+}
+
+/// An item of a response call in the words of a chat.
+fn item_as_message(item: &Value) -> Value {
+    match item["type"].as_str() {
+        Some("function_call") => {
+            let function = json!({"name": item["name"], "arguments": item["arguments"]});
+            let call = json!({"id": item["call_id"], "function": function});
+            json!({"role": "assistant", "tool_calls": [call]})
+        }
+        Some("function_call_output") => json!({
+            "role": "tool", "tool_call_id": item["call_id"], "content": item["output"],
+        }),
+        Some("reasoning") => json!({"role": "assistant", "content": ""}),
+        _ => item.clone(),
+    }
 }
 
 fn contract_messages(message: &Value) -> Vec<v1::Message> {
@@ -279,12 +370,14 @@ fn contract_messages(message: &Value) -> Vec<v1::Message> {
         }
         content => kinds.extend(content_parts(content).into_iter().filter_map(|part| part.kind)),
     }
+    kinds.extend(message["images"].as_array().into_iter().flatten().map(|_| pixel()));
     for call in message["tool_calls"].as_array().into_iter().flatten() {
         if call["function"].is_object() {
+            let arguments = &call["function"]["arguments"];
             kinds.push(part::Kind::ToolCall(v1::ToolCall {
-                call_id: text(&call["id"]),
+                call_id: call["id"].as_str().unwrap_or("call").to_owned(),
                 tool_name: text(&call["function"]["name"]),
-                arguments_json: text(&call["function"]["arguments"]),
+                arguments_json: arguments.as_str().map_or(arguments.to_string(), str::to_owned),
             }));
         }
     }
@@ -316,14 +409,14 @@ fn content_kind(block: &Value) -> Option<part::Kind> {
         return (!text.is_empty()).then(|| part::Kind::Text(text.to_owned()));
     }
     // Recordings shorten images: a picture of our own stands in for each.
-    if block["image_url"].is_object() || block["type"] == "image" {
-        let content = BASE64.decode(PIXEL).unwrap().into();
-        let inline = v1::InlineAsset { media_type: "image/png".to_owned(), content };
-        return Some(part::Kind::Asset(v1::AssetRef {
-            source: Some(v1::asset_ref::Source::Inline(inline)),
-        }));
-    }
-    None
+    let is_image = matches!(block["type"].as_str(), Some("image" | "input_image"));
+    (block["image_url"].is_object() || is_image).then(pixel)
+}
+
+fn pixel() -> part::Kind {
+    let content = BASE64.decode(PIXEL).unwrap().into();
+    let inline = v1::InlineAsset { media_type: "image/png".to_owned(), content };
+    part::Kind::Asset(v1::AssetRef { source: Some(v1::asset_ref::Source::Inline(inline)) })
 }
 
 /// A PNG of one pixel.
@@ -335,11 +428,11 @@ fn text(value: &Value) -> String {
 
 fn parameters(body: &Value) -> v1::TextParameters {
     let tools = body["tools"].as_array().into_iter().flatten().filter_map(|tool| {
-        // `{type: function, function: {..}}`, or Anthropic's flat form; others are not ours.
+        // `{type: function, function: {..}}`, or a flat form; others are not ours.
         let function = if tool["function"].is_object() { &tool["function"] } else { tool };
         let schema = [&function["parameters"], &function["input_schema"]];
         let schema = schema.into_iter().find(|schema| schema.is_object());
-        if tool["function"].is_null() && !tool["input_schema"].is_object() {
+        if !is_function(tool) {
             return None;
         }
         Some(v1::Tool {
@@ -349,10 +442,13 @@ fn parameters(body: &Value) -> v1::TextParameters {
             strict: function["strict"].as_bool().unwrap_or(false),
         })
     });
-    let limit = ["max_completion_tokens", "max_tokens"];
+    let limit = ["max_completion_tokens", "max_tokens", "max_output_tokens"];
     v1::TextParameters {
-        max_output_tokens: limit.into_iter().find_map(|name| body[name].as_i64()),
-        temperature: body["temperature"].as_f64(),
+        max_output_tokens: limit
+            .into_iter()
+            .find_map(|name| body[name].as_i64())
+            .or(body["options"]["num_predict"].as_i64()),
+        temperature: body["temperature"].as_f64().or(body["options"]["temperature"].as_f64()),
         tools: tools.collect(),
         tool_choice: tool_choice(&body["tool_choice"]),
         response_format: response_format(body),
@@ -362,12 +458,20 @@ fn parameters(body: &Value) -> v1::TextParameters {
     }
 }
 
+/// A tool of the caller's own, in any of three forms.
+fn is_function(tool: &Value) -> bool {
+    tool["function"].is_object()
+        || tool["input_schema"].is_object()
+        || (tool["type"] == "function" && tool["name"].is_string())
+}
+
 fn tool_choice(choice: &Value) -> Option<v1::ToolChoice> {
     use v1::tool_choice::Choice;
     let word = choice.as_str().or(choice["type"].as_str())?;
     let choice = match word {
         "none" => Choice::None(v1::NoneChoice {}),
         "required" | "any" => Choice::Required(v1::RequiredChoice {}),
+        "function" if choice["name"].is_string() => Choice::ToolName(text(&choice["name"])),
         "function" => Choice::ToolName(text(&choice["function"]["name"])),
         "tool" => Choice::ToolName(text(&choice["name"])),
         _ => return None,
@@ -378,6 +482,7 @@ fn tool_choice(choice: &Value) -> Option<v1::ToolChoice> {
 fn response_format(body: &Value) -> Option<v1::ResponseFormat> {
     use v1::response_format::Format;
     let (openai, anthropic) = (&body["response_format"], &body["output_config"]["format"]);
+    let flat = &body["text"]["format"];
     let schema = |name: &Value, schema: &Value, strict: bool| {
         Format::JsonSchema(v1::JsonSchemaFormat {
             name: text(name),
@@ -392,6 +497,10 @@ fn response_format(body: &Value) -> Option<v1::ResponseFormat> {
         Format::Json(v1::JsonFormat {})
     } else if anthropic["type"] == "json_schema" {
         schema(&Value::Null, &anthropic["schema"], false)
+    } else if flat["type"] == "json_schema" {
+        schema(&flat["name"], &flat["schema"], flat["strict"].as_bool().unwrap_or(false))
+    } else if flat["type"] == "json_object" {
+        Format::Json(v1::JsonFormat {})
     } else {
         return None;
     };
@@ -403,7 +512,7 @@ fn response_format(body: &Value) -> Option<v1::ResponseFormat> {
 /// Role and text of every turn, neighbours of one role joined, empty ones left out.
 fn turns(body: &Value) -> Value {
     let mut turns: Vec<(String, String)> = Vec::new();
-    for message in body["messages"].as_array().into_iter().flatten() {
+    for message in turns_of(body) {
         let role = match message["role"].as_str().unwrap_or_default() {
             "developer" => "system",
             role => role,
@@ -438,7 +547,7 @@ fn tool_names(body: &Value) -> Value {
     let names = body["tools"].as_array().into_iter().flatten().filter_map(|tool| {
         match tool["function"]["name"].as_str() {
             Some(name) => Some(name.to_owned()),
-            None => tool["input_schema"].is_object().then(|| text(&tool["name"])),
+            None => is_function(tool).then(|| text(&tool["name"])),
         }
     });
     json!(names.collect::<Vec<_>>())
@@ -456,6 +565,7 @@ struct Seen<'a> {
     finish: Option<(FinishReason, String)>,
     model: String,
     usage: Option<v1::TokenUsage>,
+    cost: i64,
     failure: Option<&'a mediary_client::Error>,
     retryable: Option<bool>,
     is_stream: bool,
@@ -486,10 +596,12 @@ impl<'a> Seen<'a> {
                     seen.refusal.clone_from(&end.refusal);
                     seen.model.clone_from(&end.provider_model_id);
                     seen.usage.clone_from(&end.usage);
+                    seen.cost = end.cost_pico_usd;
                     seen.finish = Some((end.finish_reason(), end.provider_finish_reason.clone()));
                 }
                 Event::Failed(failed) => {
                     seen.usage.clone_from(&failed.usage);
+                    seen.cost = failed.cost_pico_usd;
                     seen.retryable = Some(failed.retryable);
                 }
                 _ => {}
@@ -510,6 +622,7 @@ impl<'a> Seen<'a> {
             refusal: answer.refusal,
             model: answer.provider_model_id,
             usage: answer.usage,
+            cost: answer.cost_pico_usd,
             ..Self::default()
         };
         for part in answer.message.into_iter().flat_map(|message| message.parts) {
@@ -596,6 +709,13 @@ fn compare_usage(case: &Case, seen: &Seen<'_>) -> Vec<String> {
         let Some(should) = case.number_fact(name) else { continue };
         if is != Some(should) {
             wrong.push(format!("{name}: {is:?}, recorded {should}"));
+        }
+    }
+    if let Some(should) = case.fact("cost").and_then(Value::as_f64) {
+        // The models of the stage have no prices: the cost is what the vendor says.
+        let is = seen.cost as f64 / 1e12;
+        if (is - should).abs() > 1e-12 {
+            wrong.push(format!("cost: {is}, recorded {should}"));
         }
     }
     let is_reported = usage.source() == UsageSource::Reported;

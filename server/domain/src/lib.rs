@@ -7,7 +7,9 @@
 mod answer;
 mod capability;
 mod chat;
+mod embed;
 mod error;
+mod inspection;
 mod money;
 mod target;
 mod usage;
@@ -18,7 +20,9 @@ pub use chat::{
     ChatCall, Image, Message, Parameter, Part, Reasoning, ReasoningOptions, ResponseFormat, Role,
     SetNevertheless, TextParameters, Tool, ToolCall, ToolChoice, ToolResult, UnsupportedPolicy,
 };
+pub use embed::{EmbedCall, EmbedOptions, Embedded};
 pub use error::{Error, Kind, Resource, Result, Retry, Violation};
+pub use inspection::{Inspection, LiveModel};
 pub use money::{PicoUsd, Price, PriceUnit, cost_of_tokens};
 pub use target::Target;
 pub use usage::{TokenUsage, UsageSource};

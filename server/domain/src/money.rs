@@ -11,6 +11,15 @@ use crate::usage::TokenUsage;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PicoUsd(pub i64);
 
+impl PicoUsd {
+    /// An amount that a provider reports as a JSON number of dollars.
+    pub fn from_usd(usd: f64) -> Option<Self> {
+        let pico = (usd * 1e12).round();
+        #[expect(clippy::cast_possible_truncation, reason = "a float saturates when it is cast")]
+        (pico.is_finite() && pico >= 0.0).then(|| Self(pico as i64))
+    }
+}
+
 impl Add for PicoUsd {
     type Output = Self;
     fn add(self, other: Self) -> Self {
@@ -57,9 +66,12 @@ pub struct Price {
     pub micro_usd_per_million: i64,
 }
 
-/// What `usage` costs at `prices`. A cached or cache-write token without a price of its own costs
-/// an input token; a model without prices costs nothing.
+/// What `usage` costs: what the provider says, else at `prices`. A cached or cache-write token
+/// without a price of its own costs an input token; a model without prices costs nothing.
 pub fn cost_of_tokens(usage: &TokenUsage, prices: &[Price]) -> PicoUsd {
+    if let Some(cost) = usage.cost {
+        return cost;
+    }
     let rate = |unit: PriceUnit| {
         prices.iter().find(|price| price.unit == unit).map(|price| price.micro_usd_per_million)
     };
@@ -104,5 +116,16 @@ mod tests {
             PicoUsd(300 * 3_000_000 + 600 * 300_000 + 100 * 3_750_000 + 10 * 15_000_000)
         );
         assert_eq!(cost_of_tokens(&usage, &[]), PicoUsd(0));
+    }
+
+    #[test]
+    fn what_the_provider_charges_counts_more_than_any_price() {
+        let usage =
+            TokenUsage { input: 9, cost: PicoUsd::from_usd(0.000_011_3), ..TokenUsage::default() };
+        let prices = [Price { unit: PriceUnit::InputToken, micro_usd_per_million: 1 }];
+        assert_eq!(cost_of_tokens(&usage, &prices), PicoUsd(11_300_000));
+        for nonsense in [-1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(PicoUsd::from_usd(nonsense), None);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What a call consumed.
 
+use crate::money::PicoUsd;
+
 /// Tokens of one call. `input` is the whole prompt, cached and cache-write parts included;
 /// `output` is everything generated, reasoning included. `None` = the provider did not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -9,6 +11,8 @@ pub struct TokenUsage {
     pub cache_write: Option<i64>,
     pub output: i64,
     pub reasoning: Option<i64>,
+    /// What the provider says that it charges for the call.
+    pub cost: Option<PicoUsd>,
     pub source: UsageSource,
 }
 

@@ -136,3 +136,27 @@ fn a_permit_names_models_or_all_of_a_provider() {
     assert!(permit.allows_route("text") && !permit.allows_route("image"));
     assert!(Permit::default().allows_route("image"));
 }
+
+/// Least time of a batch, of many that take turns: what the machine does besides falls out.
+#[test]
+#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures, and tells")]
+fn a_wrong_key_takes_as_long_as_one_that_is_nearly_right() {
+    let access = access(None, Some("a-key-of-the-configuration"));
+    let token = Token::new(&Clock::system());
+    access.take(&[row("k", &token)]);
+    let nearly = sent(&format!("Bearer mdy_{}_{}", token.prefix, "0".repeat(52)));
+    let unknown = sent(&format!("Bearer mdy_{}_{}", "0".repeat(12), "0".repeat(52)));
+    let mut least = [Duration::MAX; 2];
+    for _ in 0..200 {
+        for (least, headers) in least.iter_mut().zip([&nearly, &unknown]) {
+            let begin = std::time::Instant::now();
+            for _ in 0..200 {
+                assert!(std::hint::black_box(access.identify(headers)).is_err());
+            }
+            *least = begin.elapsed().min(*least);
+        }
+    }
+    let ratio = least[0].as_secs_f64() / least[1].as_secs_f64();
+    println!("a key that is nearly right takes {ratio:.3} times as long to refuse");
+    assert!((0.8..1.25).contains(&ratio), "{ratio}");
+}

@@ -281,4 +281,21 @@ pub struct AccountSection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "http-uri"))]
     pub base_uri: Option<String>,
+    /// What the provider's protocol wants to know of the account beside key and address.
+    #[serde(default)]
+    pub settings: ProtocolSettings,
+}
+
+/// Settings of an account that belong to its provider's protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProtocolSettings {
+    /// Version of the API to ask for, such as 2024-10-21 at Azure: its older addresses, with the
+    /// deployment in the path, are called then. Default: unset, the provider's usual one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub api_version: Option<String>,
+    /// Whether the key is a token that is sent as a bearer, such as one of Entra ID, whatever the
+    /// provider's keys are sent as. Default: false.
+    pub bearer: bool,
 }

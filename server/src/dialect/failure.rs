@@ -6,10 +6,18 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
 use mediary_domain::{Error, Kind, Retry};
 
-use crate::provider::CallContext;
+use crate::{
+    clock::Clock,
+    provider::CallContext,
+    transport::{Reply, retry_after},
+};
+
+/// Longest refusal that is read.
+const REFUSAL_LIMIT: usize = 64 << 10;
 
 /// Longest piece of a provider's message that a caller sees.
 const MESSAGE_LIMIT: usize = 512;
@@ -101,6 +109,25 @@ impl Class {
     }
 }
 
+/// A refusal by status, as far as it is read.
+pub struct Refusal {
+    pub status: StatusCode,
+    pub body: Bytes,
+    pub retry_after: Option<Duration>,
+}
+
+/// The reply if it is a success, else what it says instead.
+pub async fn accepted(reply: Reply, clock: &Clock) -> Result<Reply, Refusal> {
+    if reply.status.is_success() {
+        return Ok(reply);
+    }
+    Err(Refusal {
+        status: reply.status,
+        retry_after: retry_after(&reply.headers, clock.wall()),
+        body: reply.body.read_some(REFUSAL_LIMIT).await,
+    })
+}
+
 /// A refusal in the provider's own words.
 #[derive(Clone, Debug, Default)]
 pub struct Words {
@@ -127,8 +154,10 @@ pub fn refused(
     };
     let mut error = Error::new(kind, message)
         .fact("provider", cx.provider.id.as_str())
-        .fact("model", cx.model.name.as_str())
         .fact("upstreamKind", class.as_str());
+    if !cx.model.name.is_empty() {
+        error = error.fact("model", cx.model.name.as_str());
+    }
     if let Some(retry) = retry {
         error = error.with_retry(retry);
     }
@@ -173,6 +202,12 @@ pub fn cut(cx: &CallContext) -> Error {
 /// Valid JSON that is neither an answer nor an error.
 pub fn no_answer(cx: &CallContext) -> Error {
     let message = "the provider's answer holds neither an answer nor an error";
+    Error::new(Kind::UpstreamProtocol, message).fact("provider", cx.provider.id.as_str())
+}
+
+/// Another number of vectors than of texts.
+pub fn miscounted(cx: &CallContext, came: usize, asked: usize) -> Error {
+    let message = format!("{came} vectors came for {asked} texts");
     Error::new(Kind::UpstreamProtocol, message).fact("provider", cx.provider.id.as_str())
 }
 

@@ -6,52 +6,53 @@
 
 mod answer;
 mod content;
-mod failure;
+mod details;
 mod quirks;
 mod request;
+mod sources;
 mod think;
 
 use async_trait::async_trait;
-use mediary_domain::{Capability, ChatCall, Result};
+use mediary_domain::{Capability, ChatCall, EmbedOptions, Embedded, Inspection, Result};
 
 pub use self::quirks::Quirks;
-use super::wire_stream::WireStream;
-use crate::{
-    clock::Clock,
-    provider::{CallContext, ChatStream, Provider},
-    transport::Http,
-};
-
-/// Longest refusal that is read.
-const REFUSAL_LIMIT: usize = 64 << 10;
+use super::{openai::OpenAi, wire_stream::WireStream};
+use crate::provider::{CallContext, ChatStream, Provider};
 
 pub struct OpenAiChat {
-    http: Http,
-    clock: Clock,
+    api: OpenAi,
     quirks: Quirks,
 }
 
 impl OpenAiChat {
-    pub fn new(http: Http, clock: Clock, quirks: Quirks) -> Self {
-        Self { http, clock, quirks }
+    pub fn new(api: OpenAi, quirks: Quirks) -> Self {
+        Self { api, quirks }
     }
 }
 
 #[async_trait]
 impl Provider for OpenAiChat {
     fn offers(&self) -> &[Capability] {
-        &[Capability::TextToText, Capability::ImageToText]
+        &[Capability::TextToText, Capability::ImageToText, Capability::TextEmbedding]
     }
 
     async fn chat(&self, cx: &CallContext, call: &ChatCall) -> Result<ChatStream> {
         let body = request::body(&self.quirks, cx, call)?;
-        let reply = self.http.post_json(cx, "/chat/completions", &[], body).await?;
-        if !reply.status.is_success() {
-            let wait = crate::transport::retry_after(&reply.headers, self.clock.wall());
-            let text = reply.body.read_some(REFUSAL_LIMIT).await;
-            return Err(failure::of_reply(cx, reply.status, &text, wait));
-        }
+        let reply = self.api.post(cx, "/chat/completions", body).await?;
         let decoder = answer::Decoder::new(cx.clone(), &self.quirks);
         Ok(Box::pin(WireStream::new(reply.body, decoder)))
+    }
+
+    async fn embed(
+        &self,
+        cx: &CallContext,
+        texts: &[String],
+        options: &EmbedOptions,
+    ) -> Result<Embedded> {
+        self.api.embed(cx, texts, options).await
+    }
+
+    async fn inspect(&self, cx: &CallContext) -> Result<Inspection> {
+        self.api.inspect(cx).await
     }
 }

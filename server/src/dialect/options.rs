@@ -2,7 +2,7 @@
 
 use mediary_domain::{Error, Result, TextParameters};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The body as JSON, with the caller's options for this provider laid over it: a key of theirs
 /// replaces ours. They were checked to be an object at the door.
@@ -11,8 +11,36 @@ pub fn with_options<B: Serialize>(
     provider: &str,
     parameters: &TextParameters,
 ) -> Result<Vec<u8>> {
+    with_options_of(body, provider, &parameters.provider_options)
+}
+
+/// The same for calls that are no chat.
+pub fn with_options_of<B: Serialize>(
+    body: &B,
+    provider: &str,
+    options: &[(String, String)],
+) -> Result<Vec<u8>> {
+    laid_over(body, provider, options, |body, options| body.extend(options))
+}
+
+/// The same for wires whose settings lie in objects within the body: objects are merged, lists
+/// grow, anything else of theirs replaces ours.
+pub fn with_deep_options<B: Serialize>(
+    body: &B,
+    provider: &str,
+    parameters: &TextParameters,
+) -> Result<Vec<u8>> {
+    laid_over(body, provider, &parameters.provider_options, merge)
+}
+
+fn laid_over<B: Serialize>(
+    body: &B,
+    provider: &str,
+    options: &[(String, String)],
+    lay: fn(&mut Map<String, Value>, Map<String, Value>),
+) -> Result<Vec<u8>> {
     let broken = |_| Error::bug("a request body cannot be written as JSON");
-    let options = parameters.provider_options.iter().find(|(id, _)| id == provider);
+    let options = options.iter().find(|(id, _)| id == provider);
     let Some((_, options)) = options else {
         return serde_json::to_vec(body).map_err(broken);
     };
@@ -20,7 +48,20 @@ pub fn with_options<B: Serialize>(
     if let (Value::Object(whole), Ok(Value::Object(options))) =
         (&mut whole, serde_json::from_str(options))
     {
-        whole.extend(options);
+        lay(whole, options);
     }
     serde_json::to_vec(&whole).map_err(broken)
+}
+
+/// The door keeps options shallow, so the depth of this is bounded.
+fn merge(ours: &mut Map<String, Value>, theirs: Map<String, Value>) {
+    for (key, value) in theirs {
+        match (ours.get_mut(&key), value) {
+            (Some(Value::Object(ours)), Value::Object(theirs)) => merge(ours, theirs),
+            (Some(Value::Array(ours)), Value::Array(theirs)) => ours.extend(theirs),
+            (_, value) => {
+                ours.insert(key, value);
+            }
+        }
+    }
 }

@@ -14,6 +14,8 @@ pub struct Parts {
     next: u32,
     flowing: Option<(u32, PartKind)>,
     tools: Vec<u32>,
+    /// The part that text flowed into last.
+    text: Option<u32>,
 }
 
 impl Parts {
@@ -39,9 +41,22 @@ impl Parts {
                 self.close_flow(out);
                 let part = self.take();
                 self.flowing = Some((part, kind));
+                if kind == PartKind::Text {
+                    self.text = Some(part);
+                }
                 part
             }
         }
+    }
+
+    /// What flows now, if anything does.
+    pub fn flowing(&self) -> Option<(u32, PartKind)> {
+        self.flowing
+    }
+
+    /// The part that text flowed into last: what a source speaks of.
+    pub fn last_text(&self) -> Option<u32> {
+        self.text
     }
 
     pub fn close_flow(&mut self, out: &mut Queue) {

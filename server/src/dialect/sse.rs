@@ -19,6 +19,12 @@ pub struct Event {
     pub data: Bytes,
 }
 
+impl From<Bytes> for Event {
+    fn from(data: Bytes) -> Self {
+        Self { name: Bytes::new(), data }
+    }
+}
+
 #[derive(Default)]
 pub struct Parser {
     buffer: BytesMut,

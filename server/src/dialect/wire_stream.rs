@@ -1,4 +1,4 @@
-//! From a provider's bytes to the events of an answer, for every wire that streams SSE.
+//! From a provider's bytes to the events of an answer, for every wire that streams events or lines.
 
 use std::{
     pin::Pin,
@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use mediary_domain::{ChatEvent, Error, Kind, Result};
 
-use super::{parts::Queue, sse};
+use super::{lines, parts::Queue, sse};
 use crate::transport::Body;
 
 /// Longest answer that is read whole, where a provider answers a streaming request with plain
@@ -18,7 +18,7 @@ const WHOLE_LIMIT: usize = 32 << 20;
 
 /// Knows what the events of one wire mean. Holds the state of one answer.
 pub trait Decode: Send + Unpin {
-    /// Takes one event of the stream.
+    /// Takes one event of the stream; a line is an event without a name.
     fn event(&mut self, event: &sse::Event, out: &mut Queue) -> Result<()>;
 
     /// Takes a whole answer in one JSON body.
@@ -31,6 +31,7 @@ pub trait Decode: Send + Unpin {
 /// Reads a body through a decoder. Ends after `Finished` or a failure, whichever comes first.
 pub struct WireStream<D> {
     body: Body,
+    framing: Framing,
     reading: Reading,
     decoder: D,
     queue: Queue,
@@ -38,17 +39,37 @@ pub struct WireStream<D> {
     over: bool,
 }
 
+/// What a streamed answer is cut into.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Events,
+    /// One JSON value a line. No first byte tells it from a whole answer.
+    Lines,
+}
+
 enum Reading {
     /// Nothing but white space so far: is it a stream or one JSON value?
     Unknown(BytesMut),
     Events(sse::Parser),
+    Lines(lines::Parser),
     Whole(BytesMut),
 }
 
 impl<D: Decode> WireStream<D> {
+    /// An answer in server-sent events, or in one JSON value.
     pub fn new(body: Body, decoder: D) -> Self {
+        Self::framed(body, Framing::Events, decoder)
+    }
+
+    /// An answer in JSON lines.
+    pub fn of_lines(body: Body, decoder: D) -> Self {
+        Self::framed(body, Framing::Lines, decoder)
+    }
+
+    fn framed(body: Body, framing: Framing, decoder: D) -> Self {
         Self {
             body,
+            framing,
             reading: Reading::Unknown(BytesMut::new()),
             decoder,
             queue: Queue::new(),
@@ -60,6 +81,7 @@ impl<D: Decode> WireStream<D> {
     fn take_chunk(&mut self, chunk: &Bytes) -> Result<()> {
         match &mut self.reading {
             Reading::Events(parser) => parser.feed(chunk),
+            Reading::Lines(parser) => parser.feed(chunk),
             Reading::Whole(all) => {
                 all.extend_from_slice(chunk);
                 if all.len() > WHOLE_LIMIT {
@@ -77,6 +99,11 @@ impl<D: Decode> WireStream<D> {
                 };
                 let start = start.split_off(first);
                 self.reading = match start[0] {
+                    b'{' if self.framing == Framing::Lines => {
+                        let mut parser = lines::Parser::default();
+                        parser.feed(&start);
+                        Reading::Lines(parser)
+                    }
                     b'{' | b'[' => Reading::Whole(start),
                     b'<' => {
                         return Err(Error::new(
@@ -96,10 +123,18 @@ impl<D: Decode> WireStream<D> {
     }
 
     fn decode_events(&mut self) -> Result<()> {
-        if let Reading::Events(parser) = &mut self.reading {
-            while let Some(event) = parser.next_event()? {
-                self.decoder.event(&event, &mut self.queue)?;
+        match &mut self.reading {
+            Reading::Events(parser) => {
+                while let Some(event) = parser.next_event()? {
+                    self.decoder.event(&event, &mut self.queue)?;
+                }
             }
+            Reading::Lines(parser) => {
+                while let Some(line) = parser.next_line()? {
+                    self.decoder.event(&line.into(), &mut self.queue)?;
+                }
+            }
+            Reading::Unknown(_) | Reading::Whole(_) => {}
         }
         Ok(())
     }
@@ -109,6 +144,11 @@ impl<D: Decode> WireStream<D> {
             Reading::Events(parser) => {
                 if let Some(event) = parser.last_event()? {
                     self.decoder.event(&event, &mut self.queue)?;
+                }
+            }
+            Reading::Lines(parser) => {
+                if let Some(line) = parser.last_line()? {
+                    self.decoder.event(&line.into(), &mut self.queue)?;
                 }
             }
             Reading::Whole(all) => self.decoder.whole(all, &mut self.queue)?,

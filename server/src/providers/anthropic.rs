@@ -14,11 +14,11 @@ use serde::Deserialize;
 use crate::{
     clock::Clock,
     dialect::{
-        failure::{Class, Words, refused},
+        failure::{self, Class, Words, accepted, refused},
         wire_stream::WireStream,
     },
     provider::{CallContext, ChatStream, Provider},
-    transport::{Http, retry_after},
+    transport::Http,
 };
 
 /// What no model of this API takes.
@@ -31,8 +31,6 @@ pub const REFUSED: &[Parameter] = &[
 ];
 
 const VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
-/// Longest refusal that is read.
-const REFUSAL_LIMIT: usize = 64 << 10;
 
 pub struct Anthropic {
     http: Http,
@@ -54,14 +52,7 @@ impl Provider for Anthropic {
     async fn chat(&self, cx: &CallContext, call: &ChatCall) -> Result<ChatStream> {
         let body = request::body(cx, call)?;
         let reply = self.http.post_json(cx, "/v1/messages", &[VERSION], body).await?;
-        if !reply.status.is_success() {
-            let wait = retry_after(&reply.headers, self.clock.wall());
-            let body = reply.body.read_some(REFUSAL_LIMIT).await;
-            let words = serde_json::from_slice::<Refusal>(&body).map(Refusal::into_words);
-            let words = words.unwrap_or_default();
-            let class = classify(Some(reply.status), &words);
-            return Err(refused(cx, class, Some(reply.status), words, wait));
-        }
+        let reply = accepted(reply, &self.clock).await.map_err(|refusal| of_reply(cx, &refusal))?;
         Ok(Box::pin(WireStream::new(reply.body, answer::Decoder::new(cx.clone()))))
     }
 }
@@ -85,6 +76,13 @@ impl Refusal {
     fn into_words(self) -> Words {
         Words { message: self.error.message, kind: self.error.kind, ..Words::default() }
     }
+}
+
+fn of_reply(cx: &CallContext, refusal: &failure::Refusal) -> Error {
+    let words = serde_json::from_slice::<Refusal>(&refusal.body).map(Refusal::into_words);
+    let words = words.unwrap_or_default();
+    let class = classify(Some(refusal.status), &words);
+    refused(cx, class, Some(refusal.status), words, refusal.retry_after)
 }
 
 /// A failure inside a stream, under status 200.

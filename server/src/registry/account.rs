@@ -6,7 +6,7 @@ use mediary_store::{AccountState, Stamp};
 use serde::{Deserialize, Serialize};
 
 use super::{ModelRow, Origin};
-use crate::config::Secret;
+use crate::config::{ProtocolSettings, Secret};
 
 /// Credentials are bound to the address they are for; no request can change it.
 #[derive(Clone)]
@@ -40,9 +40,8 @@ pub struct AccountSettings {
     /// The address that its key was given for: it travels to no other. Empty = it has no key here.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub key_for: String,
-    /// Settings of the protocol, a JSON object as text. Empty = none.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub protocol_json: String,
+    #[serde(skip_serializing_if = "is_usual")]
+    pub protocol: ProtocolSettings,
     /// `providers/{provider}/models/{model}`. Empty = all of its provider.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allowed_models: Vec<String>,
@@ -78,6 +77,10 @@ pub struct Budget {
     pub day_pico_usd: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub month_pico_usd: Option<i64>,
+}
+
+fn is_usual(settings: &ProtocolSettings) -> bool {
+    *settings == ProtocolSettings::default()
 }
 
 impl Account {

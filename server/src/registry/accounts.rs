@@ -12,7 +12,7 @@ use mediary_store::{Account as Stored, Secret as Kept};
 
 use super::{Account, AccountSettings, AuthScheme, Base, Origin, ProviderRow};
 use crate::{
-    config::{AccountSection, Secret},
+    config::{AccountSection, ProtocolSettings, Secret},
     vault::{self, Reference},
 };
 
@@ -21,6 +21,7 @@ pub struct OfConfig {
     id: String,
     provider: String,
     base_uri: String,
+    protocol: ProtocolSettings,
     secret: Option<Secret>,
 }
 
@@ -30,6 +31,7 @@ impl OfConfig {
             id: section.id.clone(),
             provider: section.provider.clone(),
             base_uri: section.base_uri.clone().unwrap_or_default(),
+            protocol: section.settings.clone(),
             secret: section.api_key.clone(),
         }
     }
@@ -89,7 +91,8 @@ impl Base {
             is_of_catalog || self.readable.names(name)
         });
         let variable = names.filter(|_| !is_moved).find_map(|name| self.variable(name));
-        plain(variable.unwrap_or(&provider.base_uri)).to_owned()
+        let named = variable.map(|named| whole_address(named, &provider.base_uri));
+        plain(named.as_deref().unwrap_or(&provider.base_uri)).to_owned()
     }
 
     /// Where the catalog calls a provider: what keys of the configuration were given for.
@@ -109,6 +112,7 @@ impl Base {
             let mut account =
                 Account::new(one.id.clone(), own.as_deref().unwrap_or(address), one.secret.clone());
             account.settings.base_uri = own.unwrap_or_default();
+            account.settings.protocol = one.protocol.clone();
             self.below(account, provider, key_for.unwrap_or_default())
         })
     }
@@ -117,24 +121,33 @@ impl Base {
     fn of_environment(&self, provider: &ProviderRow, address: &str) -> Option<Below> {
         let auth = &provider.auth;
         let takes_key = auth.scheme != AuthScheme::None;
-        let key_names = auth.key_env.iter().filter(|_| takes_key);
-        let found = key_names.filter_map(|name| {
+        let keys = auth.key_env.iter().filter(|_| takes_key).map(|name| (name, false));
+        let tokens = auth.bearer_env.iter().filter(|_| takes_key).map(|name| (name, true));
+        let mut found = keys.chain(tokens).filter_map(|(name, is_token)| {
             let key_for = self.may_read(name, &provider.id, address).ok()?;
-            Some((Secret::new(self.variable(name)?.to_owned()), key_for))
+            Some((Secret::new(self.variable(name)?.to_owned()), key_for, is_token))
         });
-        let found = found.take(1).next();
+        let found = found.next();
         let has_address = auth.base_uri_env.iter().any(|name| self.variable(name).is_some());
         let is_named = found.is_some() || has_address;
         let suffices = found.is_some() || !auth.required;
         let is_open = provider.base_uri.is_empty() || provider.origin == Origin::Manual;
         let needs_nothing = auth.scheme == AuthScheme::None && is_open;
-        if !needs_nothing && !(is_named && suffices) {
+        if !needs_nothing && !(is_named && suffices && !address.is_empty()) {
             return None;
         }
-        let (secret, key_for) = found.unzip();
+        let (secret, key_for, bearer) = match found {
+            Some((secret, key_for, is_token)) => (Some(secret), key_for, is_token),
+            None => (None, address.to_owned(), false),
+        };
+        let versions = provider.versioned.iter().flat_map(|one| &one.api_version_env);
+        let version = versions.filter(|name| self.may_name(name, &provider.id));
+        let version = version.filter_map(|name| self.variable(name)).next();
         let mut account = Account::new(format!("{}-env", provider.id), address, secret);
         account.origin = if needs_nothing { Origin::Config } else { Origin::Environment };
-        Some(self.below(account, provider, key_for.unwrap_or_else(|| address.to_owned())))
+        account.settings.protocol =
+            ProtocolSettings { api_version: version.map(str::to_owned), bearer };
+        Some(self.below(account, provider, key_for))
     }
 
     fn below(&self, mut account: Account, provider: &ProviderRow, key_for: String) -> Below {
@@ -177,7 +190,13 @@ impl Base {
                 (self.follow(text, &provider.id, &base_uri).map(Some), settings.key_for.clone())
             }
         };
-        let settings = AccountSettings { base_uri: own.unwrap_or_default(), ..settings };
+        let protocol = match below {
+            Some(one) if settings.protocol == ProtocolSettings::default() => {
+                one.account.settings.protocol.clone()
+            }
+            _ => settings.protocol.clone(),
+        };
+        let settings = AccountSettings { protocol, base_uri: own.unwrap_or_default(), ..settings };
         let mut account = Account {
             provider: provider.id.clone(),
             display_name: match row.display_name.as_str() {
@@ -234,12 +253,7 @@ impl Base {
 
     /// Whether a row of the provider may name the variable at all.
     pub fn may_name(&self, variable: &str, provider: &str) -> bool {
-        let names = |row: &Arc<ProviderRow>| {
-            [&row.auth.key_env, &row.auth.base_uri_env]
-                .into_iter()
-                .flatten()
-                .any(|one| one == variable)
-        };
+        let names = |row: &Arc<ProviderRow>| row.variables().any(|one| one == variable);
         self.readable.names(variable) || self.providers.get(provider).is_some_and(names)
     }
 
@@ -249,7 +263,10 @@ impl Base {
             return Ok(address.to_owned());
         }
         let row = self.providers.get(provider);
-        let row = row.filter(|row| row.auth.key_env.iter().any(|one| one == name));
+        let keys = |row: &ProviderRow| {
+            [&row.auth.key_env, &row.auth.bearer_env].into_iter().flatten().any(|one| one == name)
+        };
+        let row = row.filter(|row| keys(row));
         row.map(|row| self.address(row)).ok_or_else(|| {
             format!(
                 "the variable {name} may not be read: name it in vault.readable_variables of the \
@@ -269,6 +286,16 @@ impl Base {
         }
     }
 
+    /// What is wrong with an account of the configuration that has nowhere to be called.
+    pub(super) fn lost(&self, account: &OfConfig) -> Option<String> {
+        let row = self.providers.get(&account.provider)?;
+        let has_none = account.base_uri.is_empty() && self.address(row).is_empty();
+        (has_none && row.auth.scheme != AuthScheme::None).then(|| {
+            let (id, provider) = (&account.id, &row.display_name);
+            format!("account {id}: {provider} has an address for each customer: set base_uri")
+        })
+    }
+
     pub fn vault(&self) -> &vault::Vault {
         &self.vault
     }
@@ -285,4 +312,38 @@ fn lock(account: &mut Account, key_for: &str) {
 
 fn plain(address: &str) -> &str {
     address.trim_end_matches('/')
+}
+
+/// An address as local servers write it, `host` or `host:port`, with what it lacks taken from the
+/// usual one. An address to listen on everywhere is this machine's.
+fn whole_address(named: &str, usual: &str) -> String {
+    if named.contains("://") {
+        return named.to_owned();
+    }
+    let named = named.trim_end_matches('/');
+    let (host, port) = match named.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, Some(port)),
+        _ => (named, None),
+    };
+    let port = port.or_else(|| usual.rsplit_once(':').map(|(_, port)| port)).unwrap_or("80");
+    let host = if matches!(host, "" | "0.0.0.0" | "[::]") { "127.0.0.1" } else { host };
+    format!("http://{host}:{port}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_scheme_or_port_is_made_whole() {
+        for (named, whole) in [
+            ("https://example.com/api", "https://example.com/api"),
+            ("gpu-box", "http://gpu-box:11434"),
+            ("gpu-box:8000/", "http://gpu-box:8000"),
+            ("0.0.0.0:11435", "http://127.0.0.1:11435"),
+            (":11436", "http://127.0.0.1:11436"),
+        ] {
+            assert_eq!(whole_address(named, "http://127.0.0.1:11434"), whole);
+        }
+    }
 }

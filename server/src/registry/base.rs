@@ -17,7 +17,8 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    Entry, ModelRow, Origin, ProviderRow, RouteRow, accounts::OfConfig, files, tasks::TaskVariables,
+    Adapters, Entry, ModelRow, Origin, ProviderRow, RouteRow, accounts::OfConfig, files,
+    tasks::TaskVariables,
 };
 use crate::{
     config::{AccountSection, Environment},
@@ -33,8 +34,8 @@ pub struct Rows<'a> {
     pub idle_timeout: Duration,
 }
 
-/// Makes the adapter of a row.
-pub type Build = Box<dyn Fn(&ProviderRow) -> Result<Arc<dyn Provider>, String> + Send + Sync>;
+/// Makes the adapter that speaks a dialect to the provider of a row.
+pub type Build = Box<dyn Fn(&str, &ProviderRow) -> Result<Arc<dyn Provider>, String> + Send + Sync>;
 
 /// The rows below the store, and what it takes to lay the store's over them.
 pub struct Base {
@@ -77,8 +78,16 @@ impl Base {
         let models = models(rows, &providers, &mut problems);
         let routes = routes(rows, &mut problems);
         for (origin, row) in providers.values() {
-            if let Err(problem) = build(row) {
+            if let Err(problem) = build(&row.dialect, row) {
                 problems.push(format!("{origin}: {problem}"));
+            }
+        }
+        for (origin, model) in models.values() {
+            let (_, provider) = &providers[&model.provider];
+            if model.dialect != provider.dialect
+                && let Err(problem) = build(&model.dialect, provider)
+            {
+                problems.push(format!("{origin}: model {:?}: {problem}", model.id));
             }
         }
         for section in rows.accounts {
@@ -92,7 +101,7 @@ impl Base {
         if !problems.is_empty() {
             return Err(problems);
         }
-        Ok(Self {
+        let base = Self {
             providers: providers.into_iter().map(|(id, (_, row))| (id, Arc::new(row))).collect(),
             models: models.into_iter().map(|(name, (_, row))| (name, Arc::new(row))).collect(),
             accounts: rows.accounts.iter().map(OfConfig::new).collect(),
@@ -102,7 +111,10 @@ impl Base {
             vault,
             readable,
             build,
-        })
+        };
+        let lost = base.accounts.iter().filter_map(|account| base.lost(account));
+        let lost: Vec<String> = lost.collect();
+        if lost.is_empty() { Ok(base) } else { Err(lost) }
     }
 
     /// Whether a provider stands below the store.
@@ -115,10 +127,20 @@ impl Base {
         self.models.contains_key(name)
     }
 
-    /// An entry without accounts.
+    /// An entry without accounts, which speaks the provider's own dialect.
     pub(super) fn entry(&self, row: Arc<ProviderRow>) -> Result<Entry, String> {
-        let adapter = (self.build)(&row)?;
-        Ok(Entry { row, adapter, accounts: Vec::new() })
+        let own = (self.build)(&row.dialect, &row)?;
+        let adapters = Adapters { own, others: BTreeMap::new() };
+        Ok(Entry { row, adapters, accounts: Vec::new() })
+    }
+
+    /// Has the entry speak the dialect of one of its models as well.
+    pub(super) fn speak(&self, entry: &mut Entry, dialect: &str) -> Result<(), String> {
+        if dialect != entry.row.dialect && !entry.adapters.others.contains_key(dialect) {
+            let adapter = (self.build)(dialect, &entry.row)?;
+            entry.adapters.others.insert(dialect.to_owned(), adapter);
+        }
+        Ok(())
     }
 }
 
@@ -163,7 +185,7 @@ fn models(
                     if !ids.insert(row.id.clone()) {
                         problems.push(format!("{origin}: model {:?} stands there twice", row.id));
                     }
-                    let row = row.placed(&provider);
+                    let row = row.placed(&providers[&provider].1);
                     models.insert(row.name.clone(), (origin.clone(), row));
                 }
             }

@@ -23,7 +23,7 @@ impl Snapshot {
         if let Some((provider, id)) = split_name(named) {
             return match self.providers.get(provider) {
                 Some(entry) if entry.row.open_models && !id.is_empty() => {
-                    Ok(Arc::new(ModelRow::undescribed(provider, id)))
+                    Ok(Arc::new(ModelRow::undescribed(&entry.row, id)))
                 }
                 Some(_) => Err(self.no_such_model(named)),
                 None => {

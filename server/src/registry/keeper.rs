@@ -4,15 +4,22 @@
 //! that a caller sees what it wrote; after somebody else's as soon as the store tells. And trying
 //! a change out before it is kept. Leaves: what the rows mean (`access`, `overlay`).
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use mediary_domain::{Error, Result};
 use mediary_store::{RegistryRows, Shared, Version};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::sleep,
+};
 use tracing::warn;
 
 use super::{Base, Complaint, Registry, Snapshot};
-use crate::access::Access;
+use crate::{access::Access, clock::Clock};
+
+/// How often what has ended is forgotten, and how much of it at a time.
+const TIDYING: Duration = Duration::from_secs(600);
+const FORGOTTEN_AT_ONCE: u32 = 1_000;
 
 pub struct Keeper {
     store: Shared,
@@ -77,6 +84,20 @@ impl Keeper {
     pub async fn try_out(&self, rows: RegistryRows) -> Result<(Arc<Snapshot>, Vec<Complaint>)> {
         let (snapshot, complaints, _) = self.built(rows).await?;
         Ok((Arc::new(snapshot), complaints))
+    }
+
+    /// Forgets requests whose repeats are no longer known, for ever.
+    pub async fn tidy(&self, clock: &Clock) {
+        loop {
+            match self.store.requests().forget_ended(clock.wall(), FORGOTTEN_AT_ONCE).await {
+                Ok(n) if n >= u64::from(FORGOTTEN_AT_ONCE) => {}
+                Ok(_) => sleep(TIDYING).await,
+                Err(error) => {
+                    warn!("requests that have ended are not forgotten: {error}");
+                    sleep(TIDYING).await;
+                }
+            }
+        }
     }
 
     /// Follows the store for ever.

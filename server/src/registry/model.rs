@@ -6,7 +6,7 @@ use mediary_domain::{Capability, MediaKind, Parameter, Price, PriceUnit};
 use mediary_store::Stamp;
 use serde::{Deserialize, Serialize};
 
-use super::Origin;
+use super::{Origin, ProviderRow};
 
 /// A model as one provider serves it, as `catalog/models/<provider>.toml` describes it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -19,6 +19,9 @@ pub struct ModelRow {
     #[serde(skip)]
     pub provider: String,
     pub provider_model_id: String,
+    /// The wire that it is asked with; empty in a row = its provider's.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub dialect: String,
     #[serde(default)]
     pub display_name: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -135,9 +138,12 @@ impl From<DatedPrice> for PriceRow {
 
 impl ModelRow {
     /// Fills in what a row leaves to its place.
-    pub fn placed(mut self, provider: &str) -> Self {
-        provider.clone_into(&mut self.provider);
-        self.name = format!("providers/{provider}/models/{}", self.id);
+    pub fn placed(mut self, provider: &ProviderRow) -> Self {
+        self.provider.clone_from(&provider.id);
+        self.name = format!("providers/{}/models/{}", provider.id, self.id);
+        if self.dialect.is_empty() {
+            self.dialect.clone_from(&provider.dialect);
+        }
         if self.display_name.is_empty() {
             self.display_name.clone_from(&self.id);
         }
@@ -174,19 +180,26 @@ impl ModelRow {
     }
 
     /// The row of a model that nobody has described, at a provider that takes any name.
-    pub fn undescribed(provider: &str, id: &str) -> Self {
+    pub fn undescribed(provider: &ProviderRow, id: &str) -> Self {
+        let dialect = provider.dialect.clone();
+        let provider = provider.id.as_str();
         Self {
             id: id.to_owned(),
             name: format!("providers/{provider}/models/{id}"),
             provider: provider.to_owned(),
             provider_model_id: id.to_owned(),
+            dialect,
             display_name: id.to_owned(),
             description: String::new(),
             family: String::new(),
             aliases: Vec::new(),
-            capabilities: vec![Capability::TextToText, Capability::ImageToText],
+            capabilities: vec![
+                Capability::TextToText,
+                Capability::ImageToText,
+                Capability::TextEmbedding,
+            ],
             input_kinds: vec![MediaKind::Text, MediaKind::Image],
-            output_kinds: vec![MediaKind::Text],
+            output_kinds: vec![MediaKind::Text, MediaKind::Vector],
             context_tokens: None,
             max_output_tokens: None,
             features: vec!["streaming".to_owned()],

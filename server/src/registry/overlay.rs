@@ -107,23 +107,30 @@ impl Base {
         complaints: &mut Vec<Complaint>,
     ) {
         snapshot.models = self.models.clone();
+        self.move_to_new_dialects(snapshot);
         for row in &rows.catalog {
             let CatalogKey::Model { provider, id } = &row.key else { continue };
             let name = row.key.to_string();
-            if !snapshot.providers.contains_key(provider) {
+            let Some(entry) = snapshot.providers.get_mut(provider) else {
                 let problem = format!("there is no provider {provider:?} for it");
                 complaints.push(Complaint::stored(name, &row.stamp, problem));
                 continue;
-            }
-            match serde_json::from_str::<ModelRow>(&row.json) {
+            };
+            let model = serde_json::from_str::<ModelRow>(&row.json);
+            let model = model.map_err(|error| error.to_string()).and_then(|model| {
+                let model = ModelRow {
+                    id: id.clone(),
+                    origin: Origin::of_stored(&row.origin),
+                    stamp: Some(row.stamp),
+                    ..model
+                };
+                let model = model.placed(&entry.row);
+                self.speak(entry, &model.dialect)?;
+                Ok(model)
+            });
+            match model {
                 Ok(model) => {
-                    let model = ModelRow {
-                        id: id.clone(),
-                        origin: Origin::of_stored(&row.origin),
-                        stamp: Some(row.stamp),
-                        ..model
-                    };
-                    snapshot.models.insert(name, Arc::new(model.placed(provider)));
+                    snapshot.models.insert(name, Arc::new(model));
                 }
                 Err(problem) => {
                     let known = before.models.get(&name).filter(|one| one.stamp.is_some());
@@ -132,9 +139,24 @@ impl Base {
                         let stays = ModelRow { stamp, ..ModelRow::clone(known) };
                         snapshot.models.insert(name.clone(), Arc::new(stays));
                     }
-                    complaints.push(Complaint::stored(name, &row.stamp, problem.to_string()));
+                    complaints.push(Complaint::stored(name, &row.stamp, problem));
                 }
             }
+        }
+    }
+
+    /// Models below the store that are asked with the dialect of their provider are asked with its
+    /// new one, where that was changed.
+    fn move_to_new_dialects(&self, snapshot: &mut Snapshot) {
+        for model in snapshot.models.values_mut() {
+            let Some(entry) = snapshot.providers.get_mut(&model.provider) else { continue };
+            let before = self.providers.get(&model.provider).map(|row| &row.dialect);
+            if before == Some(&model.dialect) && model.dialect != entry.row.dialect {
+                let dialect = entry.row.dialect.clone();
+                *model = Arc::new(ModelRow { dialect, ..ModelRow::clone(model) });
+            }
+            // Was tried when it was read.
+            let _ = self.speak(entry, &model.dialect);
         }
     }
 

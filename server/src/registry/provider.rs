@@ -7,8 +7,8 @@ use mediary_domain::Parameter;
 use mediary_store::Stamp;
 use serde::{Deserialize, Serialize};
 
-use super::Origin;
-use crate::dialect::openai_chat::Quirks;
+use super::{Address, Origin};
+use crate::dialect::{openai, openai_chat, openai_responses};
 
 /// Headers that belong to the connection or carry the key.
 const NOT_FIXED: [HeaderName; 6] = [
@@ -26,7 +26,7 @@ const NOT_FIXED: [HeaderName; 6] = [
 pub struct ProviderRow {
     pub id: String,
     pub display_name: String,
-    /// Which adapter speaks its wire; one of `providers::ENTRIES`.
+    /// Which adapter speaks its wire; one of `providers::ENTRIES`. A model's row may name another.
     pub dialect: String,
     #[serde(default)]
     pub kind: ProviderKind,
@@ -43,8 +43,18 @@ pub struct ProviderRow {
     pub headers: BTreeMap<String, String>,
     #[serde(default)]
     pub auth: Auth,
+    /// Where its operations lie below the base URL.
     #[serde(default)]
-    pub openai_chat: Quirks,
+    pub address: Address,
+    /// The same for accounts that name a version of the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub versioned: Option<Address>,
+    #[serde(default)]
+    pub openai: openai::Quirks,
+    #[serde(default)]
+    pub openai_chat: openai_chat::Quirks,
+    #[serde(default)]
+    pub openai_responses: openai_responses::Quirks,
     /// Longest silence of a running answer; from the configuration.
     #[serde(skip)]
     pub idle_timeout: Duration,
@@ -71,6 +81,8 @@ pub struct Auth {
     pub required: bool,
     /// Environment variables that hold the key; the first that is set wins.
     pub key_env: Vec<String>,
+    /// Environment variables that hold a token instead, which is sent as a bearer.
+    pub bearer_env: Vec<String>,
     /// Environment variables that hold another base URL.
     pub base_uri_env: Vec<String>,
 }
@@ -90,6 +102,7 @@ struct AuthRow {
     header: String,
     required: Option<bool>,
     key_env: Vec<String>,
+    bearer_env: Vec<String>,
     base_uri_env: Vec<String>,
 }
 
@@ -99,6 +112,7 @@ impl Default for Auth {
             scheme: AuthScheme::Bearer,
             required: true,
             key_env: Vec::new(),
+            bearer_env: Vec::new(),
             base_uri_env: Vec::new(),
         }
     }
@@ -126,6 +140,7 @@ impl TryFrom<AuthRow> for Auth {
             required: row.required.unwrap_or(scheme != AuthScheme::None),
             scheme,
             key_env: row.key_env,
+            bearer_env: row.bearer_env,
             base_uri_env: row.base_uri_env,
         })
     }
@@ -142,6 +157,7 @@ impl From<Auth> for AuthRow {
             header,
             required: Some(auth.required),
             key_env: auth.key_env,
+            bearer_env: auth.bearer_env,
             base_uri_env: auth.base_uri_env,
         }
     }
@@ -179,11 +195,27 @@ impl ProviderRow {
             open_models: false,
             headers: BTreeMap::new(),
             auth: Auth::default(),
-            openai_chat: Quirks::default(),
+            address: Address::default(),
+            versioned: None,
+            openai: openai::Quirks::default(),
+            openai_chat: openai_chat::Quirks::default(),
+            openai_responses: openai_responses::Quirks::default(),
             idle_timeout: Duration::ZERO,
             origin: Origin::Config,
             stamp: None,
         }
+    }
+
+    /// The environment variables that it names, whatever they are for.
+    pub fn variables(&self) -> impl Iterator<Item = &String> {
+        let versioned = self.versioned.as_ref().map(|one| &one.api_version_env);
+        let own = [
+            &self.auth.key_env,
+            &self.auth.bearer_env,
+            &self.auth.base_uri_env,
+            &self.address.api_version_env,
+        ];
+        own.into_iter().chain(versioned).flatten()
     }
 
     /// What would break every call, each with its path in the row.
@@ -216,11 +248,13 @@ impl ProviderRow {
         self.kind == ProviderKind::Local
     }
 
-    /// Parameters that no model of this provider takes.
-    pub fn refused(&self) -> Vec<Parameter> {
-        match self.dialect.as_str() {
+    /// Parameters that no model of this provider takes when asked with `dialect`.
+    pub fn refused(&self, dialect: &str) -> Vec<Parameter> {
+        match dialect {
             "openai_chat" => self.openai_chat.refused(),
+            "openai_responses" => self.openai_responses.refused(),
             "anthropic" => crate::providers::anthropic::REFUSED.to_vec(),
+            "ollama" => crate::providers::ollama::REFUSED.to_vec(),
             _ => Vec::new(),
         }
     }
@@ -229,8 +263,12 @@ impl ProviderRow {
     pub fn required_env(&self) -> Vec<String> {
         let key = self.auth.key_env.first().filter(|_| self.auth.scheme != AuthScheme::None);
         let address = self.auth.base_uri_env.first();
+        let has_none = self.base_uri.is_empty() && self.auth.required;
         match (self.auth.required, self.is_local()) {
-            (true, _) => key.into_iter().cloned().collect(),
+            (true, _) => {
+                let address = address.filter(|_| has_none);
+                key.into_iter().chain(address).cloned().collect()
+            }
             (false, true) => address.into_iter().cloned().collect(),
             (false, false) => Vec::new(),
         }

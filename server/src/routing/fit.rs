@@ -60,7 +60,7 @@ fn refused(provider: &ProviderRow, model: &ModelRow, call: &ChatCall) -> Vec<Par
     if has_images(call) {
         used.push(Parameter::Images);
     }
-    let no = provider.refused();
+    let no = provider.refused(&model.dialect);
     let lacks = |parameter: Parameter| {
         model.described
             && match parameter {

@@ -112,7 +112,7 @@ pub fn survey(
                 for account in entry.accounts.iter().filter(|account| account.serves(model)) {
                     survey.candidates.push(Candidate {
                         provider: entry.row.clone(),
-                        adapter: entry.adapter.clone(),
+                        adapter: entry.adapters.of(model).clone(),
                         model: model.clone(),
                         account: account.clone(),
                         call: call.clone(),
@@ -242,7 +242,7 @@ fn considered(
         return Err(Why::Disabled(left_out::disabled(model)));
     }
     // The model must have it, and its wire must be able to ask for it.
-    let offers = entry.adapter.offers();
+    let offers = entry.adapters.of(model).offers();
     if !model.capabilities.contains(&wish.capability) || !offers.contains(&wish.capability) {
         return Err(Why::UnsupportedCapability(left_out::unsupported(model, wish.capability)));
     }

@@ -12,7 +12,7 @@ use futures::{Stream, StreamExt as _};
 use mediary_domain::Result;
 use tokio::time::Sleep;
 
-use super::{Phase, broken};
+use super::{Phase, broken, too_long};
 use crate::{clock::Clock, provider::CallContext};
 
 type Chunks = Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>;
@@ -62,6 +62,18 @@ impl Body {
             }
             self.alarm = Box::pin(tokio::time::sleep(self.idle - silent));
         }
+    }
+
+    /// All of a body that is one piece of JSON; longer than `limit` is a failure.
+    pub async fn read_all(mut self, limit: usize) -> Result<Bytes> {
+        let mut all = BytesMut::new();
+        while let Some(chunk) = self.next().await {
+            all.extend_from_slice(&chunk?);
+            if all.len() > limit {
+                return Err(too_long(limit));
+            }
+        }
+        Ok(all.freeze())
     }
 
     /// As much of the body as came, up to `limit`: for failures, where half a text is better

@@ -1,12 +1,13 @@
 //! Reads an answer, whole or in chunks. Nothing but `choices` may be relied on, and not always.
 
-use mediary_domain::{ChatEvent, FinishReason, Result, TokenUsage};
+use mediary_domain::{ChatEvent, FinishReason, PartKind, Result, TokenUsage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
     super::{
         failure::{cut, garbled, no_answer},
+        openai::{failure, usage::Usage},
         parts::{Parts, Queue},
         sse,
         text::Text,
@@ -14,7 +15,8 @@ use super::{
     },
     Quirks,
     content::{Content, Thinking},
-    failure,
+    details::{Detail, Details},
+    sources::{Annotation, Sources},
     think::ThinkTags,
 };
 use crate::provider::CallContext;
@@ -24,6 +26,8 @@ pub struct Decoder {
     parts: Parts,
     tools: Vec<Tool>,
     think: Option<ThinkTags>,
+    details: Details,
+    sources: Sources,
     model_named: bool,
     usage: Option<TokenUsage>,
     /// Whether `usage` was passed on.
@@ -48,6 +52,8 @@ impl Decoder {
             cx,
             parts: Parts::default(),
             tools: Vec::new(),
+            details: Details::default(),
+            sources: Sources::default(),
             model_named: false,
             usage: None,
             is_told: false,
@@ -65,9 +71,11 @@ impl Decoder {
             self.usage = Some(usage.total());
             self.is_told = false;
         }
-        if let Some(error) = failure::in_answer(&self.cx, json, &chunk) {
-            return Err(error);
+        let otherwise = [chunk.detail, chunk.message];
+        if failure::says_no(chunk.error, otherwise, chunk.choices.is_some()) {
+            return Err(failure::of_event(&self.cx, json));
         }
+        self.sources.found(chunk.search_results, chunk.citations);
         if !self.model_named
             && let Some(model) = chunk.model
             && !model.is_empty()
@@ -102,8 +110,18 @@ impl Decoder {
     }
 
     fn delta(&mut self, delta: Delta<'_>, out: &mut Queue) {
-        for reasoning in [delta.reasoning_content, delta.reasoning].into_iter().flatten().take(1) {
-            self.parts.reasoning(reasoning.into_string(), out);
+        let mut told = [delta.reasoning_content, delta.reasoning].into_iter().flatten();
+        let told = told.find(|text| !text.is_empty());
+        let details = delta.reasoning_details.unwrap_or_default();
+        match told {
+            Some(reasoning) => self.parts.reasoning(reasoning.into_string(), out),
+            None => details.iter().for_each(|one| self.parts.reasoning(one.said(), out)),
+        }
+        self.details.add(details);
+        let says_more = delta.tool_calls.as_ref().is_some_and(|calls| !calls.is_empty())
+            || delta.content.is_text();
+        if says_more {
+            self.details.seal(&mut self.parts, out);
         }
         match delta.content {
             Content::Nothing => {}
@@ -121,6 +139,9 @@ impl Decoder {
                 }
                 self.text(text, out);
             }
+        }
+        for annotation in delta.annotations.unwrap_or_default() {
+            self.sources.cite(annotation, &self.parts, out);
         }
         if let Some(refusal) = delta.refusal
             && !refusal.is_empty()
@@ -187,6 +208,11 @@ impl Decoder {
         if let Some(think) = &mut self.think {
             think.end(&mut self.parts, out);
         }
+        if !self.details.is_empty() {
+            self.parts.flow(PartKind::Reasoning, out);
+            self.details.seal(&mut self.parts, out);
+        }
+        self.sources.tell(&self.parts, out);
         self.parts.close_all(out);
         self.tell_usage(out);
         let native = self.native.take().unwrap_or_default();
@@ -260,25 +286,30 @@ fn reason(native: &str, has_tools: bool) -> FinishReason {
 // --- wire ---
 
 #[derive(Deserialize)]
-pub(super) struct Chunk<'a> {
+struct Chunk<'a> {
     #[serde(borrow, default)]
     model: Option<Text<'a>>,
     #[serde(borrow, default)]
-    pub(super) choices: Option<Vec<Choice<'a>>>,
+    choices: Option<Vec<Choice<'a>>>,
     #[serde(default)]
     usage: Option<Usage>,
     #[serde(default)]
     x_groq: Option<XGroq>,
     #[serde(borrow, default)]
-    pub(super) error: Option<&'a RawValue>,
+    error: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    pub(super) detail: Option<&'a RawValue>,
+    detail: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    pub(super) message: Option<&'a RawValue>,
+    message: Option<&'a RawValue>,
+    /// Perplexity, in every chunk.
+    #[serde(borrow, default)]
+    search_results: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    citations: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Choice<'a> {
+struct Choice<'a> {
     #[serde(default)]
     index: Option<u32>,
     #[serde(borrow, default)]
@@ -297,6 +328,10 @@ struct Delta<'a> {
     reasoning_content: Option<Text<'a>>,
     #[serde(borrow, default)]
     reasoning: Option<Text<'a>>,
+    #[serde(default)]
+    reasoning_details: Option<Vec<Detail>>,
+    #[serde(default)]
+    annotations: Option<Vec<Annotation>>,
     #[serde(borrow, default)]
     refusal: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -325,60 +360,4 @@ struct Function<'a> {
 struct XGroq {
     #[serde(default)]
     usage: Option<Usage>,
-}
-
-#[derive(Deserialize)]
-struct Usage {
-    #[serde(default)]
-    prompt_tokens: Option<i64>,
-    #[serde(default)]
-    completion_tokens: Option<i64>,
-    #[serde(default)]
-    total_tokens: Option<i64>,
-    #[serde(default)]
-    prompt_tokens_details: Option<InputDetails>,
-    #[serde(default)]
-    completion_tokens_details: Option<OutputDetails>,
-    /// Together.
-    #[serde(default)]
-    cached_tokens: Option<i64>,
-    /// DeepSeek.
-    #[serde(default)]
-    prompt_cache_hit_tokens: Option<i64>,
-}
-
-#[derive(Deserialize)]
-struct InputDetails {
-    #[serde(default)]
-    cached_tokens: Option<i64>,
-    #[serde(default)]
-    cache_write_tokens: Option<i64>,
-}
-
-#[derive(Deserialize)]
-struct OutputDetails {
-    #[serde(default)]
-    reasoning_tokens: Option<i64>,
-}
-
-impl Usage {
-    fn total(self) -> TokenUsage {
-        let input = self.prompt_tokens_details;
-        let cached = input.as_ref().and_then(|details| details.cached_tokens);
-        let reasoning = self.completion_tokens_details.and_then(|details| details.reasoning_tokens);
-        let prompt = self.prompt_tokens.unwrap_or(0);
-        let completion = self.completion_tokens.unwrap_or(0);
-        // Some vendors (xAI) leave reasoning out of the completion; their total tells.
-        let hidden = reasoning
-            .filter(|tokens| self.total_tokens == Some(prompt + completion + tokens))
-            .unwrap_or(0);
-        TokenUsage {
-            input: prompt,
-            cached_input: cached.or(self.prompt_cache_hit_tokens).or(self.cached_tokens),
-            cache_write: input.and_then(|details| details.cache_write_tokens),
-            output: completion + hidden,
-            reasoning,
-            ..TokenUsage::default()
-        }
-    }
 }

@@ -17,6 +17,17 @@ pub enum Content<'a> {
     Parts(Vec<ContentPart<'a>>),
 }
 
+impl Content<'_> {
+    /// Whether it says something that is not thinking.
+    pub fn is_text(&self) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Text(text) => !text.is_empty(),
+            Self::Parts(parts) => parts.iter().any(|part| part.thinking.is_none()),
+        }
+    }
+}
+
 /// One part of a list: `text`, or Mistral's `thinking` with text parts of its own.
 #[derive(Debug, Deserialize)]
 pub struct ContentPart<'a> {

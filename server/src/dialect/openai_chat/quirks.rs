@@ -96,6 +96,8 @@ pub enum ReasoningHistory {
     Drop,
     ReasoningContent,
     Reasoning,
+    /// `reasoning_details`, unchanged; `reasoning` where there are none.
+    Details,
     /// The content becomes a list with a part of type `thinking`.
     ThinkingParts,
 }

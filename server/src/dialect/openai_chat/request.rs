@@ -2,10 +2,9 @@
 
 use std::borrow::Cow;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use mediary_domain::{
-    ChatCall, Error, Message, Part, Reasoning, ResponseFormat, Result, Role, TextParameters,
-    ToolCall, ToolChoice, ToolResult,
+    ChatCall, Message, Part, Reasoning, ResponseFormat, Result, Role, ToolCall, ToolChoice,
+    ToolResult,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -14,7 +13,14 @@ use super::quirks::{
     MaxTokensField, Quirks, ReasoningEffort, ReasoningHistory, RequiredWord, SeedField, SystemRole,
     ToolCallId,
 };
-use crate::{dialect::options::with_options, provider::CallContext};
+use crate::{
+    dialect::{
+        functions::{WireTool, WireToolCall},
+        options::with_options,
+        said::{ImageUrl, joined_text, raw},
+    },
+    provider::CallContext,
+};
 
 pub fn body(quirks: &Quirks, cx: &CallContext, call: &ChatCall) -> Result<Vec<u8>> {
     let parameters = &call.parameters;
@@ -51,7 +57,7 @@ pub fn body(quirks: &Quirks, cx: &CallContext, call: &ChatCall) -> Result<Vec<u8
                 max_tokens: one.budget_tokens,
             }),
         response_format: response_format(&parameters.response_format)?,
-        tools: tools(parameters)?,
+        tools: parameters.tools.iter().map(WireTool::of).collect::<Result<_>>()?,
         tool_choice: tool_choice(quirks, &parameters.tool_choice),
         parallel_tool_calls: parameters.parallel_tool_calls,
     };
@@ -101,8 +107,13 @@ fn assistant<'a>(quirks: &Quirks, cx: &CallContext, message: &'a Message) -> Wir
             _ => None,
         })
         .collect();
+    if quirks.reasoning_history == ReasoningHistory::Details {
+        wire.reasoning_details = own_details(cx, &message.parts);
+    }
     if !reasoning.is_empty() {
         match quirks.reasoning_history {
+            ReasoningHistory::Details if !wire.reasoning_details.is_empty() => {}
+            ReasoningHistory::Details => wire.reasoning = Some(reasoning),
             ReasoningHistory::Drop => {}
             ReasoningHistory::ReasoningContent => wire.reasoning_content = Some(reasoning),
             ReasoningHistory::Reasoning => wire.reasoning = Some(reasoning),
@@ -131,12 +142,19 @@ fn own_reasoning(cx: &CallContext, parts: &[Part]) -> String {
     own.collect()
 }
 
+/// The blocks that the decoder kept as state, as they came.
+fn own_details<'a>(cx: &CallContext, parts: &'a [Part]) -> Vec<&'a RawValue> {
+    let own = parts.iter().filter_map(|part| match part {
+        Part::Reasoning(one) if one.provider == cx.provider.id => {
+            serde_json::from_slice::<Vec<&RawValue>>(&one.opaque_state).ok()
+        }
+        _ => None,
+    });
+    own.flatten().collect()
+}
+
 fn tool_call<'a>(quirks: &Quirks, call: &'a ToolCall) -> WireToolCall<'a> {
-    WireToolCall {
-        id: call_id(quirks, &call.call_id),
-        kind: "function",
-        function: WireFunction { name: &call.tool_name, arguments: &call.arguments_json },
-    }
+    WireToolCall::new(call_id(quirks, &call.call_id), &call.tool_name, &call.arguments_json)
 }
 
 fn tool_result<'a>(quirks: &Quirks, result: &'a ToolResult) -> WireMessage<'a> {
@@ -173,45 +191,10 @@ fn content(parts: &[Part]) -> Content<'_> {
     }
     let wire = parts.iter().filter_map(|part| match part {
         Part::Text(text) => Some(WirePart::Text { text: Cow::Borrowed(text) }),
-        Part::Image(image) => Some(WirePart::ImageUrl {
-            image_url: ImageUrl {
-                url: format!("data:{};base64,{}", image.media_type, BASE64.encode(&image.content)),
-            },
-        }),
+        Part::Image(image) => Some(WirePart::ImageUrl { image_url: image.into() }),
         _ => None,
     });
     Content::Parts(wire.collect())
-}
-
-fn joined_text(parts: &[Part]) -> Cow<'_, str> {
-    let mut texts = parts.iter().filter_map(|part| match part {
-        Part::Text(text) => Some(text.as_str()),
-        _ => None,
-    });
-    match (texts.next(), texts.next()) {
-        (None, _) => Cow::Borrowed(""),
-        (Some(only), None) => Cow::Borrowed(only),
-        (Some(first), Some(second)) => {
-            let mut all = format!("{first}{second}");
-            all.extend(texts);
-            Cow::Owned(all)
-        }
-    }
-}
-
-fn tools(parameters: &TextParameters) -> Result<Vec<WireTool<'_>>> {
-    let tools = parameters.tools.iter().map(|tool| {
-        Ok(WireTool {
-            kind: "function",
-            function: WireToolFunction {
-                name: &tool.tool_name,
-                description: &tool.description,
-                parameters: raw(&tool.parameters_schema_json)?,
-                strict: tool.strict,
-            },
-        })
-    });
-    tools.collect()
 }
 
 fn tool_choice<'a>(quirks: &Quirks, choice: &'a ToolChoice) -> Option<WireToolChoice<'a>> {
@@ -236,14 +219,6 @@ fn response_format(format: &ResponseFormat) -> Result<Option<WireFormat<'_>>> {
             json_schema: WireSchema { name, schema: raw(schema_json)?, strict: *strict },
         }),
     })
-}
-
-/// JSON that was checked at the door, passed on as it was written.
-fn raw(json: &str) -> Result<Option<&RawValue>> {
-    if json.is_empty() {
-        return Ok(None);
-    }
-    serde_json::from_str(json).map(Some).map_err(|_| Error::bug("unchecked JSON reached a wire"))
 }
 
 // --- wire ---
@@ -315,6 +290,8 @@ struct WireMessage<'a> {
     reasoning_content: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasoning_details: Vec<&'a RawValue>,
 }
 
 impl WireMessage<'_> {
@@ -326,6 +303,7 @@ impl WireMessage<'_> {
             tool_call_id: None,
             reasoning_content: None,
             reasoning: None,
+            reasoning_details: Vec::new(),
         }
     }
 
@@ -353,43 +331,6 @@ enum WirePart<'a> {
     Text { text: Cow<'a, str> },
     ImageUrl { image_url: ImageUrl },
     Thinking { thinking: Vec<WirePart<'a>> },
-}
-
-#[derive(Serialize)]
-struct ImageUrl {
-    url: String,
-}
-
-#[derive(Serialize)]
-struct WireToolCall<'a> {
-    id: Cow<'a, str>,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    function: WireFunction<'a>,
-}
-
-#[derive(Serialize)]
-struct WireFunction<'a> {
-    name: &'a str,
-    arguments: &'a str,
-}
-
-#[derive(Serialize)]
-struct WireTool<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    function: WireToolFunction<'a>,
-}
-
-#[derive(Serialize)]
-struct WireToolFunction<'a> {
-    name: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    description: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parameters: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    strict: bool,
 }
 
 #[derive(Serialize)]

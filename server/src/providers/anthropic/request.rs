@@ -10,7 +10,10 @@ use mediary_domain::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::{dialect::options::with_options, provider::CallContext};
+use crate::{
+    dialect::{options::with_options, said::system},
+    provider::CallContext,
+};
 
 /// The limit is mandatory on this wire; this one where neither caller nor row names one.
 const DEFAULT_MAX_TOKENS: i64 = 4_096;
@@ -44,19 +47,6 @@ pub fn body(cx: &CallContext, call: &ChatCall) -> Result<Vec<u8>> {
         tool_choice: tool_choice(parameters),
     };
     with_options(&body, &cx.provider.id, parameters)
-}
-
-fn system(messages: &[Message]) -> Option<String> {
-    let texts: Vec<&str> = messages
-        .iter()
-        .filter(|message| message.role == Role::System)
-        .flat_map(|message| &message.parts)
-        .filter_map(|part| match part {
-            Part::Text(text) => Some(text.as_str()),
-            _ => None,
-        })
-        .collect();
-    (!texts.is_empty()).then(|| texts.join("\n\n"))
 }
 
 /// Turns alternate on this wire: neighbours of the same role become one message, and results of

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     access::Role,
-    registry::{Account, AccountSettings, Entry, Moment, Origin},
+    registry::{Account, AccountSettings, AuthScheme, Entry, Moment, Origin},
     service::{
         change::{self, Changing, Effect},
         decide::{self, Outcome, TRIES},
@@ -166,6 +166,10 @@ impl AccountApi {
         }
         let own = [settings.base_uri.as_str(), configured].into_iter().find(|one| !one.is_empty());
         let address = own.map_or_else(|| base.address(&entry.row), str::to_owned);
+        if address.is_empty() && entry.row.auth.scheme != AuthScheme::None {
+            let problem = "is required: the provider has an address for each customer";
+            return Err(Error::field("account.base_uri", problem));
+        }
         let old: AccountSettings = serde_json::from_str(&row.settings_json).unwrap_or_default();
         let mut row = Row { display_name: wanted.display_name.clone(), ..row };
         match &wanted.credential {

@@ -9,7 +9,7 @@ use mediary_store::{AccountState, Stamp};
 
 use crate::{
     access::Role,
-    config::{self, Secret},
+    config::{self, ProtocolSettings, Secret},
     error,
     registry::{Account, AccountSettings, Budget, Limits},
     service::{
@@ -114,6 +114,13 @@ fn state(account: &Account) -> WireState {
     }
 }
 
+fn protocol(settings: &ProtocolSettings) -> String {
+    if *settings == ProtocolSettings::default() {
+        return String::new();
+    }
+    serde_json::to_string(settings).unwrap_or_default()
+}
+
 /// The account without its secret.
 pub fn view(account: &Account, role: Role) -> pb::Account {
     let settings = &account.settings;
@@ -126,7 +133,7 @@ pub fn view(account: &Account, role: Role) -> pb::Account {
         key_hint: account.key_hint.clone(),
         key_fingerprint: account.key_fingerprint.clone(),
         base_uri: settings.base_uri.clone(),
-        settings_json: settings.protocol_json.clone(),
+        settings_json: protocol(&settings.protocol),
         limits: settings.limits.map(|limits| pb::RateLimits {
             requests_per_minute: limits.requests_per_minute,
             requests_per_day: limits.requests_per_day,
@@ -194,15 +201,17 @@ pub fn parse(id: &str, provider: &str, wire: pb::Account) -> Result<Wanted> {
                        without user, password, query and fragment";
         problems.field("account.base_uri", problem);
     }
-    if !wire.settings_json.is_empty() {
-        let is_object =
-            serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&wire.settings_json);
-        if wire.settings_json.len() > MOST_SETTINGS {
+    let protocol = match wire.settings_json.as_str() {
+        "" => ProtocolSettings::default(),
+        text if text.len() > MOST_SETTINGS => {
             problems.field("account.settings_json", format!("has more than {MOST_SETTINGS} bytes"));
-        } else if is_object.is_err() {
-            problems.field("account.settings_json", "must be a JSON object");
+            ProtocolSettings::default()
         }
-    }
+        text => serde_json::from_str(text).unwrap_or_else(|error| {
+            problems.field("account.settings_json", format!("is not what is known: {error}"));
+            ProtocolSettings::default()
+        }),
+    };
     if wire.weight.is_some_and(|weight| !weight.is_finite() || weight <= 0.0) {
         problems.field("account.weight", "must be above 0");
     }
@@ -227,7 +236,7 @@ pub fn parse(id: &str, provider: &str, wire: pb::Account) -> Result<Wanted> {
         settings: AccountSettings {
             base_uri: wire.base_uri.trim_end_matches('/').to_owned(),
             key_for: String::new(),
-            protocol_json: wire.settings_json,
+            protocol,
             allowed_models: wire.allowed_models,
             weight: wire.weight,
             limits: limits.filter(|limits| *limits != Limits::default()),

@@ -6,7 +6,7 @@ use mediary_domain::{Capability, MediaKind, Price, PriceUnit, Result};
 use mediary_proto::v1::{self, Model, ModelLifecycle, price::Rate};
 
 use crate::{
-    registry::{DatedPrice, Lifecycle, ModelRow},
+    registry::{DatedPrice, Lifecycle, ModelRow, ProviderRow},
     service::{decide::check_readable, names, problems::Problems},
 };
 
@@ -23,7 +23,7 @@ const LAST: Duration = Duration::from_secs(253_402_300_799);
 
 /// The row that the contract's model describes. What the contract does not show stays as `before`.
 pub fn parse(
-    provider: &str,
+    provider: &ProviderRow,
     id: &str,
     wire: &Model,
     before: Option<&ModelRow>,
@@ -93,13 +93,17 @@ pub fn parse(
         ModelLifecycle::Deprecated => Lifecycle::Deprecated,
         ModelLifecycle::Retired => Lifecycle::Retired,
     };
-    let parent = format!("providers/{provider}/models/");
+    let parent = format!("providers/{}/models/", provider.id);
     let replacement = wire.replacement.strip_prefix(&parent).unwrap_or_default();
     if !wire.replacement.is_empty() && (!names::is_id(replacement) || replacement == id) {
         let problem = format!("must be another model of the same provider, {parent}{{model}}");
         problems.field("model.replacement", problem);
     }
-    let row = before.cloned().unwrap_or_else(|| ModelRow::undescribed(provider, id));
+    let mut row = before.cloned().unwrap_or_else(|| ModelRow::undescribed(provider, id));
+    // It follows its provider, where that changes.
+    if row.dialect == provider.dialect {
+        row.dialect.clear();
+    }
     let row = ModelRow {
         provider_model_id: wire.provider_model_id.clone(),
         display_name: wire.display_name.clone(),

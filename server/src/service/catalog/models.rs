@@ -86,9 +86,8 @@ impl CatalogApi {
         let _turn = self.keeper.turn().await;
         for _ in 0..TRIES {
             let moment = self.keeper.moment().await?;
-            if !moment.snapshot.providers.contains_key(provider) {
-                return Err(no_provider(&format!("providers/{provider}")));
-            }
+            let entry = moment.snapshot.providers.get(provider);
+            let entry = entry.ok_or_else(|| no_provider(&format!("providers/{provider}")))?;
             let before = view(&moment.snapshot, &name);
             let is_stored = stored(&moment.rows, &key).is_some();
             if saving.is_new && (before.is_some() || is_stored) {
@@ -103,7 +102,7 @@ impl CatalogApi {
             }
             let masked = mask::lay(&existing, given, saving.mask, model::NOT_SET)?;
             let row = moment.snapshot.models.get(&name).map(|row| &**row);
-            let row = model::parse(provider, id, &masked.resource, row)?;
+            let row = model::parse(&entry.row, id, &masked.resource, row)?;
             let replacement = format!("providers/{provider}/models/{}", row.replacement);
             if !row.replacement.is_empty() && !moment.snapshot.models.contains_key(&replacement) {
                 return Err(Error::field(

@@ -6,7 +6,7 @@ use mediary_proto::v1::{AsyncMode, Provider, ProviderKind as WireKind};
 use super::settings;
 use crate::{
     config,
-    registry::{AuthScheme, Base, ProviderKind, ProviderRow},
+    registry::{Base, ProviderKind, ProviderRow},
     service::{decide::check_readable, problems::Problems},
 };
 
@@ -78,8 +78,7 @@ pub fn parse(
     for (path, problem) in row.problems() {
         problems.field("provider.protocol_settings_json", format!("{path} {problem}"));
     }
-    let variables = [&row.auth.key_env, &row.auth.base_uri_env].into_iter().flatten();
-    for name in variables.filter(|name| !base.may_name(name, id)) {
+    for name in row.variables().filter(|name| !base.may_name(name, id)) {
         let problem = format!(
             "the variable {name} may not be read: name it in vault.readable_variables of the \
              server's configuration"
@@ -92,12 +91,6 @@ pub fn parse(
         let problem = "comes from auth.key_env and auth.base_uri_env of protocol_settings_json: \
                        leave it empty";
         problems.field("provider.required_env", problem);
-    }
-    if row.auth.scheme != AuthScheme::None
-        && row.base_uri.is_empty()
-        && row.auth.base_uri_env.is_empty()
-    {
-        problems.field("provider.base_uri", "is required");
     }
     problems.or(row)
 }

@@ -59,8 +59,11 @@ impl Scope {
 }
 
 impl PageTokens {
-    pub fn new(key: &[u8; 32], clock: Clock) -> Self {
-        Self { cipher: Aes256Gcm::new(key.into()), clock }
+    /// With a key made from the store's salt, so that tokens outlive the process and are good at
+    /// every replica.
+    pub fn new(salt: &[u8; 32], clock: Clock) -> Self {
+        let key = Sha256::new_with_prefix(b"mediary page tokens").chain_update(salt).finalize();
+        Self { cipher: Aes256Gcm::new(&key), clock }
     }
 
     /// The token of the page that follows the row with these keys.

@@ -130,6 +130,7 @@ fn expected(usage: &v1::TokenUsage, problems: &mut Problems) -> TokenUsage {
         cache_write: usage.cache_write_tokens.map(|one| number("cache_write_tokens", one)),
         output: number("output_tokens", usage.output_tokens),
         reasoning: None,
+        cost: None,
         source: UsageSource::Estimated,
     }
 }

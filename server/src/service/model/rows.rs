@@ -139,7 +139,7 @@ impl<'a> ProviderView<'a> {
             rows.flat_map(|model| &model.row.capabilities).map(|one| one.as_str()).collect();
         if entry.row.open_models {
             // It has models that nobody described as well.
-            let undescribed = ModelRow::undescribed(&entry.row.id, "");
+            let undescribed = ModelRow::undescribed(&entry.row, "");
             capabilities.extend(undescribed.capabilities.iter().map(|one| one.as_str()));
         }
         Self {

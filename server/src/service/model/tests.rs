@@ -94,7 +94,7 @@ fn api(environment: &[(&str, &str)]) -> ModelApi {
     let vault = VaultSection::default();
     let readable = Readable::new(environment.clone(), &vault);
     let vault = Vault::new(&vault, &[9; 32], Clock::system());
-    let base = Base::read(&rows, vault, readable, Box::new(|_| Ok(Arc::new(Silent)))).unwrap();
+    let base = Base::read(&rows, vault, readable, Box::new(|_, _| Ok(Arc::new(Silent)))).unwrap();
     let (snapshot, complaints) = base.with(&RegistryRows::default(), &Snapshot::default());
     assert_eq!(complaints, []);
     let pages = PageTokens::new(&[7; 32], Clock::system());

@@ -1,44 +1,35 @@
-//! How vendors of this dialect say no: five shapes of body, and what their words mean.
-
-use std::time::Duration;
+//! How OpenAI and who speaks like it say no: five shapes of body, and what their words mean.
 
 use http::StatusCode;
 use mediary_domain::Error;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
-use super::{
-    super::failure::{Class, Words, refused},
-    answer::Chunk,
-};
+use super::super::failure::{Class, Refusal, Words, refused};
 use crate::provider::CallContext;
 
 /// A refusal by status.
-pub fn of_reply(
-    cx: &CallContext,
-    status: StatusCode,
-    body: &[u8],
-    retry_after: Option<Duration>,
-) -> Error {
-    let words = serde_json::from_slice(body).map(|json| words(&json)).unwrap_or_default();
-    let class = classify(cx, Some(status), &words);
-    refused(cx, class, Some(status), words, retry_after)
+pub fn of_reply(cx: &CallContext, refusal: &Refusal) -> Error {
+    let Refusal { status, body, retry_after } = refusal;
+    let (words, cause) = serde_json::from_slice(body).map(|json| words(&json)).unwrap_or_default();
+    let class = classify(cx, Some(*status), &words, &cause);
+    refused(cx, class, Some(*status), words, *retry_after)
 }
 
 /// A refusal inside a stream: an event of its own.
 pub fn of_event(cx: &CallContext, data: &[u8]) -> Error {
-    let words = match serde_json::from_slice(data) {
-        Ok(json) => words(&json),
-        Err(_) => Words::default(),
-    };
-    refused(cx, classify(cx, None, &words), None, words, None)
+    let (words, cause) = serde_json::from_slice(data).map(|json| words(&json)).unwrap_or_default();
+    refused(cx, classify(cx, None, &words, &cause), None, words, None)
 }
 
-/// A refusal in place of an answer, under status 200.
-pub fn in_answer(cx: &CallContext, json: &[u8], chunk: &Chunk<'_>) -> Option<Error> {
-    let is_set = |raw: Option<&serde_json::value::RawValue>| raw.is_some_and(|v| v.get() != "null");
-    let says_no = is_set(chunk.error)
-        || (chunk.choices.is_none() && (is_set(chunk.detail) || is_set(chunk.message)));
-    says_no.then(|| of_event(cx, json))
+/// Whether a body under status 200 says no in the place of an answer: by its `error`, or where it
+/// is nothing else, by its `detail` or `message`.
+pub fn says_no(
+    error: Option<&RawValue>,
+    otherwise: [Option<&RawValue>; 2],
+    is_answer: bool,
+) -> bool {
+    let is_set = |raw: Option<&RawValue>| raw.is_some_and(|value| value.get() != "null");
+    is_set(error) || (!is_answer && otherwise.into_iter().any(is_set))
 }
 
 pub enum Interrupted {
@@ -56,17 +47,19 @@ pub fn interrupted(cx: &CallContext, word: &str, how: Interrupted) -> Error {
     refused(cx, class, None, Words { message, code: word.to_owned(), ..Words::default() }, None)
 }
 
-/// Finds the vendor's words in `{error: {..} | ".."}`, `{detail: ..}`, or the flat object itself.
-fn words(json: &Value) -> Words {
+/// Finds the vendor's words in `{error: {..} | ".."}`, `{detail: ..}`, or the flat object itself;
+/// and what gateways tell of the cause beside them.
+fn words(json: &Value) -> (Words, String) {
     let (at, outer) = match json.get("error") {
         Some(inner @ Value::Object(_)) => (inner, json),
         Some(Value::String(text)) => {
-            return Words {
+            let words = Words {
                 message: text.clone(),
                 kind: text_of(json.get("type")),
                 code: text_of(json.get("code")),
                 param: text_of(json.get("param")),
             };
+            return (words, String::new());
         }
         _ => (json, json),
     };
@@ -76,12 +69,19 @@ fn words(json: &Value) -> Words {
         .map(message_of)
         .find(|text| !text.is_empty())
         .unwrap_or_default();
-    Words {
+    let words = Words {
         message,
         kind: text_of(at.get("type")),
         code: text_of(at.get("code")),
         param: text_of(at.get("param")),
-    }
+    };
+    // OpenRouter's metadata, Azure's inner error.
+    let cause = [
+        at.pointer("/metadata/error_type"),
+        at.pointer("/metadata/raw"),
+        at.pointer("/innererror/code"),
+    ];
+    (words, cause.map(text_of).join(" ").to_ascii_lowercase())
 }
 
 /// A message is a string, or validation details: `{detail: [{loc, msg}]}` or the list itself.
@@ -112,10 +112,12 @@ fn text_of(value: Option<&Value>) -> String {
 }
 
 /// Words decide before numbers: vendors agree on their words more than on their statuses.
-fn classify(cx: &CallContext, status: Option<StatusCode>, words: &Words) -> Class {
+fn classify(cx: &CallContext, status: Option<StatusCode>, words: &Words, cause: &str) -> Class {
     let message = words.message.to_ascii_lowercase();
     let code = words.code.as_str();
-    let says = |needles: &[&str]| needles.iter().any(|needle| message.contains(needle));
+    let says = |needles: &[&str]| {
+        needles.iter().any(|needle| message.contains(needle) || cause.contains(needle))
+    };
     let named = |names: &[&str]| names.contains(&code) || names.contains(&words.kind.as_str());
 
     if named(&["insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"]) {
@@ -127,6 +129,8 @@ fn classify(cx: &CallContext, status: Option<StatusCode>, words: &Words) -> Clas
             "available context size",
             "context window",
             "context length",
+            "max context",
+            "context_length_exceeded",
         ])
     {
         return Class::ContextLength;
@@ -134,7 +138,10 @@ fn classify(cx: &CallContext, status: Option<StatusCode>, words: &Words) -> Clas
     if named(&["tool_use_failed"]) {
         return Class::ModelOutput;
     }
-    if named(&["content_filter", "content_policy_violation", "moderation_blocked"]) {
+    if named(&["content_filter", "content_policy_violation", "moderation_blocked"])
+        || cause.contains("responsibleaipolicyviolation")
+        || cause.contains("content_policy_violation")
+    {
         return Class::ContentFilter;
     }
     if named(&["unsupported_parameter", "unsupported_value"]) && !words.param.is_empty() {
@@ -145,7 +152,7 @@ fn classify(cx: &CallContext, status: Option<StatusCode>, words: &Words) -> Clas
     {
         return Class::Authentication;
     }
-    if named(&["model_not_found", "invalid_model", "model_not_available"])
+    if named(&["model_not_found", "invalid_model", "model_not_available", "DeploymentNotFound"])
         || says(&["model not found", "invalid model"])
     {
         return Class::NotFound;

@@ -1,0 +1,114 @@
+//! What OpenAI's endpoints share, whichever of its text wires a model is asked with: how they say
+//! no, embeddings, the list of models, the count of a question.
+//!
+//! Source: OpenAI API reference (embeddings, models), and each vendor's own notes on compatibility.
+
+pub mod embeddings;
+pub mod failure;
+pub mod models;
+pub mod usage;
+
+use mediary_domain::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use super::failure::accepted;
+use crate::{
+    clock::Clock,
+    provider::CallContext,
+    transport::{Http, Reply},
+};
+
+/// Longest count that is read.
+const COUNT_LIMIT: usize = 64 << 10;
+
+/// What a vendor does differently beside its text wires; the `[openai]` table of its row.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quirks {
+    /// Whether vectors may be asked for as base64, a third of their size as numbers.
+    pub embeddings_base64: bool,
+    /// The field that says how long vectors shall be.
+    pub dimensions_field: DimensionsField,
+    /// The field that says what vectors are for; empty = there is none.
+    pub purpose_field: String,
+    /// Where models are listed.
+    pub models_path: String,
+    /// Whether `/responses/input_tokens` counts a question.
+    pub counts_tokens: bool,
+}
+
+impl Default for Quirks {
+    fn default() -> Self {
+        Self {
+            embeddings_base64: false,
+            dimensions_field: DimensionsField::Dimensions,
+            purpose_field: String::new(),
+            models_path: "/models".to_owned(),
+            counts_tokens: false,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DimensionsField {
+    Dimensions,
+    OutputDimension,
+}
+
+/// A handle to the endpoints.
+#[derive(Clone)]
+pub struct OpenAi {
+    pub http: Http,
+    pub clock: Clock,
+    pub quirks: Quirks,
+}
+
+impl OpenAi {
+    /// Sends a body and gets a success, or the failure that the vendor's words mean.
+    pub async fn post(&self, cx: &CallContext, path: &str, body: Vec<u8>) -> Result<Reply> {
+        let reply = self.http.post_json(cx, path, &[], body).await?;
+        self.accepted(cx, reply).await
+    }
+
+    pub async fn get(&self, cx: &CallContext, path: &str) -> Result<Reply> {
+        let reply = self.http.get(cx, path, &[]).await?;
+        self.accepted(cx, reply).await
+    }
+
+    /// What `/responses/input_tokens` counts.
+    pub async fn count_tokens(&self, cx: &CallContext, body: Vec<u8>) -> Result<i64> {
+        #[derive(Deserialize)]
+        struct Count {
+            input_tokens: i64,
+        }
+        let reply = self.post(cx, "/responses/input_tokens", body).await?;
+        let json = reply.body.read_all(COUNT_LIMIT).await?;
+        let count = serde_json::from_slice::<Count>(&json);
+        count.map(|count| count.input_tokens).map_err(|_| not_it(cx, &json))
+    }
+
+    async fn accepted(&self, cx: &CallContext, reply: Reply) -> Result<Reply> {
+        accepted(reply, &self.clock).await.map_err(|no| failure::of_reply(cx, &no))
+    }
+}
+
+/// JSON under status 200 that has not what was asked for: a refusal in its place, or nothing.
+fn not_it(cx: &CallContext, json: &[u8]) -> Error {
+    #[derive(Deserialize)]
+    struct Otherwise<'a> {
+        #[serde(borrow, default)]
+        error: Option<&'a serde_json::value::RawValue>,
+        #[serde(borrow, default)]
+        detail: Option<&'a serde_json::value::RawValue>,
+        #[serde(borrow, default)]
+        message: Option<&'a serde_json::value::RawValue>,
+    }
+    match serde_json::from_slice::<Otherwise<'_>>(json) {
+        Ok(one) if failure::says_no(one.error, [one.detail, one.message], false) => {
+            failure::of_event(cx, json)
+        }
+        Ok(_) => super::failure::no_answer(cx),
+        Err(error) => super::failure::garbled(cx, &error),
+    }
+}
