@@ -6,6 +6,7 @@ use mediary_proto::admin::{
     self as pb, AccountHealth, AccountState as WireState, BreakerState, account::Credential,
 };
 use mediary_store::{AccountState, Stamp};
+use serde_json::{Map, Value as Json};
 
 use crate::{
     access::Role,
@@ -207,10 +208,13 @@ pub fn parse(id: &str, provider: &str, wire: pb::Account) -> Result<Wanted> {
             problems.field("account.settings_json", format!("has more than {MOST_SETTINGS} bytes"));
             ProtocolSettings::default()
         }
-        text => serde_json::from_str(text).unwrap_or_else(|error| {
-            problems.field("account.settings_json", format!("is not what is known: {error}"));
-            ProtocolSettings::default()
-        }),
+        // By way of an object: a struct would be read from a list as well.
+        text => serde_json::from_str::<Map<String, Json>>(text)
+            .and_then(|object| serde_json::from_value(Json::Object(object)))
+            .unwrap_or_else(|error| {
+                problems.field("account.settings_json", format!("is not what is known: {error}"));
+                ProtocolSettings::default()
+            }),
     };
     if wire.weight.is_some_and(|weight| !weight.is_finite() || weight <= 0.0) {
         problems.field("account.weight", "must be above 0");
