@@ -106,3 +106,6 @@ impl Registry {
         self.0.store(Arc::new(snapshot));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,3 +85,27 @@ pub fn read(settings: &str, own: &ProviderRow, scheme: &str) -> Result<ProviderR
     auth.insert("scheme".to_owned(), Value::String(scheme.to_owned()));
     serde_json::from_value(Value::Object(whole)).map_err(|error| wrong(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(settings: &str, dialect: &str, scheme: &str) -> Result<ProviderRow> {
+        read(settings, &ProviderRow::plain("x", dialect), scheme)
+    }
+
+    #[test]
+    fn what_is_shown_makes_the_same_row() {
+        let settings = r#"{"headers":{"x-team":"blue"},"auth":{"header":"x-key"},"open_models":true,
+            "openai_chat":{"stream_options":false}}"#;
+        let row = of(settings, "openai_chat", "").unwrap();
+        assert_eq!(row.auth.scheme, AuthScheme::Header("x-key".to_owned()));
+        let again = of(&show(&row), "openai_chat", row.auth.scheme.as_str()).unwrap();
+        assert_eq!(format!("{again:?}"), format!("{row:?}"));
+        assert_eq!(show(&of("", "openai_chat", "").unwrap()), "");
+        assert_eq!(of("", "anthropic", "").unwrap().auth.scheme.as_str(), "header");
+        assert!(
+            of("", "openai_chat", "header").is_err() && of("", "openai_chat", "query").is_err()
+        );
+    }
+}
