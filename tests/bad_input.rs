@@ -248,7 +248,7 @@ async fn parts_stand_where_they_belong_and_are_whole() {
         (
             "too much sealed state",
             |r| {
-                let state = vec![7; (64 << 10) + 1];
+                let state = vec![7; (512 << 10) + 1];
                 say(r, MessageRole::Assistant, reasoning("sandbox", "", &state));
             },
             "messages[1].parts[0].reasoning.opaque_state",

@@ -107,9 +107,8 @@ impl Answer {
     /// The turn to append to the conversation, sealed thinking included.
     pub fn message(&self) -> v1::Message {
         let kinds = self.parts.values().filter(|kind| !is_empty(kind)).cloned().map(|mut kind| {
-            if let part::Kind::Reasoning(reasoning) = &mut kind
-                && !reasoning.opaque_state.is_empty()
-            {
+            // Thoughts that are not sealed go back to their writer as well.
+            if let part::Kind::Reasoning(reasoning) = &mut kind {
                 reasoning.provider = self.provider().to_owned();
             }
             Part { kind: Some(kind) }

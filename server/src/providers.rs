@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 pub mod anthropic;
+pub mod cohere;
+pub mod gemini;
 pub mod ollama;
 pub mod sandbox;
 
@@ -35,6 +37,8 @@ const ENTRIES: &[(&str, Build)] = &[
     ("anthropic", |setup, _| {
         Arc::new(anthropic::Anthropic::new(setup.http.clone(), setup.clock.clone()))
     }),
+    ("gemini", |setup, _| Arc::new(gemini::Gemini::new(setup.http.clone(), setup.clock.clone()))),
+    ("cohere", |setup, _| Arc::new(cohere::Cohere::new(setup.http.clone(), setup.clock.clone()))),
     ("ollama", |setup, _| Arc::new(ollama::Ollama::new(setup.http.clone(), setup.clock.clone()))),
     ("sandbox", |setup, _| Arc::new(sandbox::Sandbox::new(setup.clock.clone()))),
 ];

@@ -5,24 +5,36 @@
 //! Redirects are never followed: a key must not travel to another host.
 
 mod body;
+mod connector;
 mod retry_after;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http_body_util::Full;
+use hyper_util::{
+    client::legacy::{self, Client},
+    rt::{TokioExecutor, TokioTimer},
+};
 use mediary_domain::{Error, Kind, Result};
 
+use self::connector::Connector;
 pub use self::{body::Body, retry_after::retry_after};
 use crate::{
     clock::Clock,
     provider::{AuthScheme, CallContext},
 };
 
+const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("mediary/", env!("CARGO_PKG_VERSION")));
+/// How long a connection that nobody uses is kept for the next call.
+const KEPT: Duration = Duration::from_secs(90);
+
 /// A cheap handle to the shared client.
 #[derive(Clone)]
 pub struct Http {
-    client: reqwest::Client,
+    client: Client<Connector, Full<Bytes>>,
     clock: Clock,
 }
 
@@ -36,14 +48,11 @@ pub struct Reply {
 impl Http {
     #[expect(clippy::disallowed_methods, reason = "this is the room that may")]
     pub fn new(clock: Clock, connect_timeout: Duration) -> Result<Self> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(connect_timeout)
-            .tcp_nodelay(true)
-            .no_proxy()
-            .user_agent(concat!("mediary/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|_| Error::bug("the HTTP client cannot be built"))?;
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(KEPT)
+            .build(Connector::new(connect_timeout)?);
         Ok(Self { client, clock })
     }
 
@@ -56,13 +65,17 @@ impl Http {
         wire_headers: &[(&'static str, &'static str)],
         body: Vec<u8>,
     ) -> Result<Reply> {
-        let request = self
-            .client
-            .post(address(cx, path))
-            .headers(headers(cx, wire_headers)?)
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Bytes::from(body));
-        self.send(cx, request).await
+        let body = Bytes::from(body);
+        self.send(cx, || {
+            let mut request = Request::new(Full::from(body.clone()));
+            *request.method_mut() = Method::POST;
+            *request.uri_mut() = address(cx, path)?;
+            *request.headers_mut() = headers(cx, wire_headers)?;
+            let json = HeaderValue::from_static("application/json");
+            request.headers_mut().insert(header::CONTENT_TYPE, json);
+            Ok(request)
+        })
+        .await
     }
 
     /// Asks for `path` of the account's base URL, with the account's credentials.
@@ -72,36 +85,59 @@ impl Http {
         path: &str,
         wire_headers: &[(&'static str, &'static str)],
     ) -> Result<Reply> {
-        let request = self.client.get(address(cx, path)).headers(headers(cx, wire_headers)?);
-        self.send(cx, request).await
+        self.send(cx, || {
+            let mut request = Request::new(Full::default());
+            *request.uri_mut() = address(cx, path)?;
+            *request.headers_mut() = headers(cx, wire_headers)?;
+            Ok(request)
+        })
+        .await
     }
 
-    async fn send(&self, cx: &CallContext, request: reqwest::RequestBuilder) -> Result<Reply> {
-        let Ok(sent) = tokio::time::timeout(cx.provider.idle_timeout, request.send()).await else {
+    async fn send(
+        &self,
+        cx: &CallContext,
+        request: impl Fn() -> Result<Request<Full<Bytes>>>,
+    ) -> Result<Reply> {
+        let first = request()?;
+        let answer = async {
+            match self.client.request(first).await {
+                Err(error) if connector::is_unseen(&error) => {
+                    Ok::<_, Error>(self.client.request(request()?).await)
+                }
+                answer => Ok(answer),
+            }
+        };
+        let Ok(answer) = tokio::time::timeout(cx.provider.idle_timeout, answer).await else {
             return Err(silent(cx));
         };
-        let response = sent.map_err(|error| broken(cx, &error, Phase::BeforeAnswer))?;
+        let (head, body) = answer?.map_err(|error| not_answered(cx, &error))?.into_parts();
         Ok(Reply {
-            status: response.status(),
-            headers: response.headers().clone(),
-            body: Body::new(response, cx, &self.clock),
+            status: head.status,
+            headers: head.headers,
+            body: Body::new(body, cx, &self.clock),
         })
     }
 }
 
 /// Where an operation of the account's provider lies.
-fn address(cx: &CallContext, path: &str) -> String {
+fn address(cx: &CallContext, path: &str) -> Result<Uri> {
     let (provider, account) = (&cx.provider, &cx.account);
     let version = account.settings.protocol.api_version.as_deref();
     let address = match (&provider.versioned, version) {
         (Some(versioned), Some(_)) => versioned,
         _ => &provider.address,
     };
-    address.of(&account.base_uri, path, &cx.model.provider_model_id, version)
+    let address = address.of(&account.base_uri, path, &cx.model.provider_model_id, version);
+    Uri::try_from(address).map_err(|_| {
+        Error::bug("the account's base_uri is not a URI").fact("provider", provider.id.as_str())
+    })
 }
 
 fn headers(cx: &CallContext, wire_headers: &[(&'static str, &'static str)]) -> Result<HeaderMap> {
-    let mut headers = HeaderMap::new();
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(header::USER_AGENT, USER_AGENT);
+    headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
     for (name, value) in wire_headers {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
@@ -111,28 +147,34 @@ fn headers(cx: &CallContext, wire_headers: &[(&'static str, &'static str)]) -> R
             HeaderValue::try_from(value).map_err(|_| unusable(cx))?,
         );
     }
-    if let Some(secret) = cx.account.secret() {
-        let bearer = AuthScheme::Bearer;
-        let usual = &cx.provider.auth.scheme;
-        let (name, value) = match if cx.account.settings.protocol.bearer { &bearer } else { usual }
-        {
-            AuthScheme::Bearer => (header::AUTHORIZATION, format!("Bearer {secret}")),
-            AuthScheme::Header(name) => {
-                (HeaderName::try_from(name).map_err(|_| unusable(cx))?, secret.to_owned())
-            }
-            AuthScheme::None => return Ok(headers),
-        };
-        let mut value = HeaderValue::try_from(value).map_err(|_| {
-            Error::new(
-                Kind::CredentialsRejected,
-                "the account's key holds a character that no HTTP header may hold",
-            )
-            .fact("provider", cx.provider.id.as_str())
-        })?;
-        value.set_sensitive(true);
+    if let Some((name, value)) = credentials(cx)? {
         headers.insert(name, value);
     }
     Ok(headers)
+}
+
+fn credentials(cx: &CallContext) -> Result<Option<(HeaderName, HeaderValue)>> {
+    let Some(secret) = cx.account.secret() else { return Ok(None) };
+    let (bearer, usual) = (AuthScheme::Bearer, &cx.provider.auth.scheme);
+    let (name, value) = match if cx.account.settings.protocol.bearer { &bearer } else { usual } {
+        AuthScheme::Bearer => {
+            (header::AUTHORIZATION, HeaderValue::try_from(format!("Bearer {secret}")))
+        }
+        AuthScheme::Header(name) => {
+            let name = HeaderName::try_from(name).map_err(|_| unusable(cx))?;
+            (name, HeaderValue::try_from(secret))
+        }
+        AuthScheme::None => return Ok(None),
+    };
+    let mut value = value.map_err(|_| {
+        Error::new(
+            Kind::CredentialsRejected,
+            "the account's key holds a character that no HTTP header may hold",
+        )
+        .fact("provider", cx.provider.id.as_str())
+    })?;
+    value.set_sensitive(true);
+    Ok(Some((name, value)))
 }
 
 fn unusable(cx: &CallContext) -> Error {
@@ -151,23 +193,20 @@ fn silent(cx: &CallContext) -> Error {
         .fact("provider", cx.provider.id.as_str())
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    BeforeAnswer,
-    InAnswer,
-}
-
-/// What a connection that fails means. The text of the library's error is not passed on: it may
-/// hold the URL.
-fn broken(cx: &CallContext, error: &reqwest::Error, phase: Phase) -> Error {
-    let (kind, message) = if error.is_timeout() {
+/// No answer began. The text of the library's error is not passed on: it may hold the address.
+fn not_answered(cx: &CallContext, error: &legacy::Error) -> Error {
+    let (kind, message) = if connector::is_timeout(error) {
         (Kind::UpstreamTimeout, "the provider did not answer in time")
     } else if error.is_connect() {
         (Kind::UpstreamUnavailable, "the provider cannot be reached")
-    } else if phase == Phase::InAnswer {
-        (Kind::UpstreamTruncated, "the provider's answer was cut off")
     } else {
         (Kind::UpstreamUnavailable, "the provider closed the connection without an answer")
     };
     Error::new(kind, message).fact("provider", cx.provider.id.as_str())
+}
+
+/// An answer began, and its connection failed.
+fn cut_off(cx: &CallContext) -> Error {
+    Error::new(Kind::UpstreamTruncated, "the provider's answer was cut off")
+        .fact("provider", cx.provider.id.as_str())
 }

@@ -31,6 +31,8 @@ pub struct Reply {
     pub cut_after: Option<usize>,
     /// Nothing more is sent after this many bytes of the body; the connection stays open.
     pub hang_after: Option<usize>,
+    /// The length that is promised, whatever is sent; `None` = the body comes in chunks.
+    pub length: Option<usize>,
     /// No answer at all: the connection closes once the request is read.
     pub close_at_once: bool,
 }
@@ -90,6 +92,7 @@ impl Reply {
             delay: Duration::ZERO,
             cut_after: None,
             hang_after: None,
+            length: None,
             close_at_once: false,
         }
     }
@@ -124,6 +127,11 @@ impl Reply {
 
     pub fn hang_after(mut self, bytes: usize) -> Self {
         self.hang_after = Some(bytes);
+        self
+    }
+
+    pub fn with_length(mut self, bytes: usize) -> Self {
+        self.length = Some(bytes);
         self
     }
 
@@ -228,12 +236,20 @@ async fn answer(stream: &mut TcpStream, reply: Reply, state: &State) -> std::io:
     if !reply.delay.is_zero() && !stays(stream, reply.delay, state).await {
         return Ok(false);
     }
-    let mut head = format!("HTTP/1.1 {} X\r\ntransfer-encoding: chunked\r\n", reply.status);
+    let framing = match reply.length {
+        Some(length) => format!("content-length: {length}"),
+        None => "transfer-encoding: chunked".to_owned(),
+    };
+    let mut head = format!("HTTP/1.1 {} X\r\n{framing}\r\n", reply.status);
     for (name, value) in &reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes()).await?;
+    if reply.length.is_some() {
+        stream.write_all(&reply.body).await?;
+        return Ok(false);
+    }
     let end = [reply.cut_after, reply.hang_after].into_iter().flatten().min();
     let body = &reply.body[..end.unwrap_or(reply.body.len()).min(reply.body.len())];
     let piece = if reply.piece == 0 { body.len().max(1) } else { reply.piece };

@@ -1,5 +1,5 @@
-//! A server with an OpenAI and an Anthropic that the test plays, models of the test's own at both,
-//! and answers in both wires.
+//! A server with four vendors that the test plays, one for each wire, models of the test's own at
+//! each, and answers in every wire.
 
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use super::{House, Vendor, ask::question, house::Plan};
 
 pub const OPENAI_KEY: &str = "sk-openai-key-of-the-test";
 pub const ANTHROPIC_KEY: &str = "sk-anthropic-key-of-the-test";
+pub const GEMINI_KEY: &str = "AIza-gemini-key-of-the-test";
+pub const COHERE_KEY: &str = "cohere-key-of-the-test";
 
 /// OpenAI: takes everything that its wire can say.
 pub const QUICK: &str = "providers/openai/models/quick";
@@ -18,6 +20,10 @@ pub const QUICK: &str = "providers/openai/models/quick";
 pub const BARE: &str = "providers/openai/models/bare";
 /// Anthropic: takes everything that its wire can say.
 pub const CAREFUL: &str = "providers/anthropic/models/careful";
+/// Gemini: takes everything that its wire can say.
+pub const SWIFT: &str = "providers/gemini/models/swift";
+/// Cohere: takes everything that its wire can say.
+pub const CLEAR: &str = "providers/cohere/models/clear";
 
 /// "Hello!" with 9 tokens in and 2 out, in OpenAI's wire.
 pub const OPENAI_HELLO: &str = concat!(
@@ -42,11 +48,33 @@ pub const ANTHROPIC_HELLO: &str = concat!(
     "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
 );
 
+/// The same in Gemini's.
+pub const GEMINI_HELLO: &str = concat!(
+    "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Hel\"}]},\"index\":0}],",
+    "\"usageMetadata\":{\"promptTokenCount\":9},\"modelVersion\":\"swift-1\"}\r\n\r\n",
+    "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"lo!\"}]},\"finishReason\":\"STOP\"}],",
+    "\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":2}}\r\n\r\n",
+);
+
+/// The same in Cohere's, which counts 500 tokens of its own and bills none of them.
+pub const COHERE_HELLO: &str = concat!(
+    "event: message-start\ndata: {\"type\":\"message-start\",\"delta\":{\"message\":{\"content\":[]}}}\n\n",
+    "event: content-delta\ndata: {\"type\":\"content-delta\",\"index\":0,",
+    "\"delta\":{\"message\":{\"content\":{\"text\":\"Hel\"}}}}\n\n",
+    "event: content-delta\ndata: {\"type\":\"content-delta\",\"index\":0,",
+    "\"delta\":{\"message\":{\"content\":{\"text\":\"lo!\"}}}}\n\n",
+    "event: message-end\ndata: {\"type\":\"message-end\",\"delta\":{\"finish_reason\":\"COMPLETE\",",
+    "\"usage\":{\"billed_units\":{\"input_tokens\":9,\"output_tokens\":2},",
+    "\"tokens\":{\"input_tokens\":509,\"output_tokens\":3}}}}\n\ndata: [DONE]\n\n",
+);
+
 /// A server and the vendors that it calls.
 pub struct Street {
     pub house: House,
     pub openai: Vendor,
     pub anthropic: Vendor,
+    pub gemini: Vendor,
+    pub cohere: Vendor,
 }
 
 impl Street {
@@ -57,10 +85,13 @@ impl Street {
     /// With more lines of configuration.
     pub async fn with(config: &str) -> Self {
         let (openai, anthropic) = (Vendor::start().await, Vendor::start().await);
+        let (gemini, cohere) = (Vendor::start().await, Vendor::start().await);
         let accounts = account("openai", OPENAI_KEY, &format!("{}/v1", openai.url()))
-            + &account("anthropic", ANTHROPIC_KEY, &anthropic.url());
+            + &account("anthropic", ANTHROPIC_KEY, &anthropic.url())
+            + &account("gemini", GEMINI_KEY, &gemini.url())
+            + &account("cohere", COHERE_KEY, &cohere.url());
         let house = rows(House::plan()).config(config).config(&accounts).start();
-        Self { house, openai, anthropic }
+        Self { house, openai, anthropic, gemini, cohere }
     }
 }
 
@@ -81,6 +112,8 @@ pub fn rows(plan: Plan) -> Plan {
         row("quick", "\"text\", \"image\"", all) + &row("bare", "\"text\"", "\"streaming\"");
     plan.row("models/openai.toml", openai)
         .row("models/anthropic.toml", row("careful", "\"text\", \"image\"", all))
+        .row("models/gemini.toml", row("swift", "\"text\", \"image\"", all))
+        .row("models/cohere.toml", row("clear", "\"text\", \"image\"", all))
 }
 
 /// A model at 1 USD per million tokens in and 2 out.

@@ -25,4 +25,4 @@ pub use error::{Error, Kind, Resource, Result, Retry, Violation};
 pub use inspection::{Inspection, LiveModel};
 pub use money::{PicoUsd, Price, PriceUnit, cost_of_tokens};
 pub use target::Target;
-pub use usage::{TokenUsage, UsageSource};
+pub use usage::{Billed, TokenUsage, UsageSource};

@@ -66,8 +66,9 @@ pub struct Price {
     pub micro_usd_per_million: i64,
 }
 
-/// What `usage` costs: what the provider says, else at `prices`. A cached or cache-write token
-/// without a price of its own costs an input token; a model without prices costs nothing.
+/// What `usage` costs: what the provider says, else at `prices`, of what it says that it bills, else
+/// of what was counted. A cached or cache-write token without a price of its own costs an input
+/// token; a model without prices costs nothing.
 pub fn cost_of_tokens(usage: &TokenUsage, prices: &[Price]) -> PicoUsd {
     if let Some(cost) = usage.cost {
         return cost;
@@ -76,6 +77,11 @@ pub fn cost_of_tokens(usage: &TokenUsage, prices: &[Price]) -> PicoUsd {
         prices.iter().find(|price| price.unit == unit).map(|price| price.micro_usd_per_million)
     };
     let input = rate(PriceUnit::InputToken).unwrap_or(0);
+    let output = rate(PriceUnit::OutputToken).unwrap_or(0);
+    if let Some(billed) = usage.billed {
+        return PicoUsd(billed.input.saturating_mul(input))
+            + PicoUsd(billed.output.saturating_mul(output));
+    }
     let cached = usage.cached_input.unwrap_or(0);
     let written = usage.cache_write.unwrap_or(0);
     let plain = (usage.input - cached - written).max(0);
@@ -84,7 +90,7 @@ pub fn cost_of_tokens(usage: &TokenUsage, prices: &[Price]) -> PicoUsd {
         (plain, input),
         (cached, rate(PriceUnit::CachedInputToken).unwrap_or(input)),
         (written, rate(PriceUnit::CacheWriteToken).unwrap_or(input)),
-        (usage.output, rate(PriceUnit::OutputToken).unwrap_or(0)),
+        (usage.output, output),
     ] {
         cost += PicoUsd(tokens.saturating_mul(price));
     }
@@ -116,6 +122,11 @@ mod tests {
             PicoUsd(300 * 3_000_000 + 600 * 300_000 + 100 * 3_750_000 + 10 * 15_000_000)
         );
         assert_eq!(cost_of_tokens(&usage, &[]), PicoUsd(0));
+        let billed = Some(crate::Billed { input: 7, output: 3 });
+        assert_eq!(
+            cost_of_tokens(&TokenUsage { billed, ..usage }, &prices),
+            PicoUsd(7 * 3_000_000 + 3 * 15_000_000)
+        );
     }
 
     #[test]

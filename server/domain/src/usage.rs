@@ -13,7 +13,16 @@ pub struct TokenUsage {
     pub reasoning: Option<i64>,
     /// What the provider says that it charges for the call.
     pub cost: Option<PicoUsd>,
+    /// What is paid, where the provider says that it differs from what was counted.
+    pub billed: Option<Billed>,
     pub source: UsageSource,
+}
+
+/// Tokens that are paid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Billed {
+    pub input: i64,
+    pub output: i64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,3 +1,4 @@
+#[cfg(test)]
 use std::time::UNIX_EPOCH;
 
 use http::HeaderValue;

@@ -41,6 +41,8 @@ pub enum Class {
     /// A server error that will not go away by itself, such as a missing start option.
     Misconfigured,
     Timeout,
+    /// The provider stopped the work by itself.
+    Cancelled,
     /// It points elsewhere, where no key is sent: the account's address is wrong.
     Redirect,
     /// The model wrote something that the provider could not use; another try may succeed.
@@ -63,6 +65,7 @@ impl Class {
             Self::Overloaded => "overloaded",
             Self::ServerError | Self::Misconfigured => "server_error",
             Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
             Self::Redirect => "redirect",
             Self::ModelOutput => "model_output_invalid",
         }
@@ -79,6 +82,7 @@ impl Class {
             408 | 504 | 524 => Self::Timeout,
             409 | 425 | 498 => Self::Overloaded,
             429 => Self::RateLimited,
+            499 => Self::Cancelled,
             502 | 503 | 529 => Self::Overloaded,
             501 => Self::Unsupported,
             500.. => Self::ServerError,
@@ -100,7 +104,7 @@ impl Class {
             Self::QuotaExhausted => (Kind::UpstreamQuotaSpent, None),
             Self::RateLimited => (Kind::UpstreamRateLimited, Some(SOON)),
             Self::Overloaded => (Kind::UpstreamUnavailable, Some(LATER)),
-            Self::ServerError => (Kind::UpstreamUnavailable, Some(SOON)),
+            Self::ServerError | Self::Cancelled => (Kind::UpstreamUnavailable, Some(SOON)),
             Self::Misconfigured => (Kind::UpstreamRejected, Some(Retry::Elsewhere)),
             Self::Timeout => (Kind::UpstreamTimeout, Some(SOON)),
             Self::Redirect => (Kind::UpstreamProtocol, None),

@@ -1,8 +1,9 @@
 //! Server-sent events, cut into events whatever the network made of them.
 //!
 //! Lines come from `sseer`'s parser; this adds what providers need beyond the standard: a size
-//! limit, an end without a blank line, a byte order mark, and fields of a name of their own
-//! (llama.cpp's `error:`). Source: WHATWG HTML, 9.2.6.
+//! limit, an end without a blank line, a byte order mark, fields of a name of their own
+//! (llama.cpp's `error:`), and a JSON object that follows the events without `data:`, as Google's
+//! failures do. Source: WHATWG HTML, 9.2.6.
 
 use bytes::{Bytes, BytesMut};
 use mediary_domain::{Error, Kind, Result};
@@ -32,6 +33,8 @@ pub struct Parser {
     name: Bytes,
     data: Option<Bytes>,
     started: bool,
+    /// What is in the buffer is one JSON object that no event frames, up to the end of the body.
+    bare: bool,
 }
 
 impl Parser {
@@ -50,7 +53,9 @@ impl Parser {
             }
             self.started = true;
         }
-        while let Some(line) = parse_line_from_buffer(&mut self.buffer, &mut self.scanned) {
+        while !self.meets_bare_json()
+            && let Some(line) = parse_line_from_buffer(&mut self.buffer, &mut self.scanned)
+        {
             match line {
                 RawEventLineOwned::Comment => {}
                 RawEventLineOwned::Empty => {
@@ -81,8 +86,19 @@ impl Parser {
 
     /// What is left when the body ends: an event whose blank line never came.
     pub fn last_event(&mut self) -> Result<Option<Event>> {
+        if self.meets_bare_json() {
+            self.bare = false;
+            let data = std::mem::take(&mut self.buffer).freeze();
+            return Ok(Some(Event { name: Bytes::from_static(b"error"), data }));
+        }
         self.buffer.extend_from_slice(b"\n\n");
         self.next_event()
+    }
+
+    /// Between two events, a line that begins with a brace is no field of the standard.
+    fn meets_bare_json(&mut self) -> bool {
+        self.bare = self.bare || (self.data.is_none() && self.buffer.first() == Some(&b'{'));
+        self.bare
     }
 
     fn append(&mut self, line: Bytes) -> Result<()> {
@@ -149,6 +165,17 @@ mod tests {
             .map(|(a, b)| (a.to_owned(), b.to_owned()))
         );
         for size in [1, 2, 3, 7, 64] {
+            assert_eq!(events(body, size), whole, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn an_object_that_no_event_frames_is_an_error_of_its_own() {
+        let body = b"data: {\"a\":1}\r\n\r\n{\r\n  \"error\": {\"message\": \"x: y\"}\r\n}\r\n";
+        let whole =
+            [("", "{\"a\":1}"), ("error", "{\r\n  \"error\": {\"message\": \"x: y\"}\r\n}\r\n")]
+                .map(|(a, b)| (a.to_owned(), b.to_owned()));
+        for size in [1, 2, 3, 7, 64, body.len()] {
             assert_eq!(events(body, size), whole, "in pieces of {size}");
         }
     }

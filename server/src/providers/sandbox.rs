@@ -117,7 +117,9 @@ fn failed(cx: &CallContext, fail: &Fail) -> Error {
         Class::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         Class::Timeout => StatusCode::GATEWAY_TIMEOUT,
         Class::Redirect => StatusCode::TEMPORARY_REDIRECT,
-        Class::ServerError | Class::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
+        Class::ServerError | Class::Misconfigured | Class::Cancelled => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
         Class::Unsupported => StatusCode::NOT_IMPLEMENTED,
         Class::InvalidRequest
         | Class::Parameter

@@ -168,6 +168,7 @@ impl AuthScheme {
     pub fn usual(dialect: &str) -> Self {
         match dialect {
             "anthropic" => Self::Header("x-api-key".to_owned()),
+            "gemini" => Self::Header("x-goog-api-key".to_owned()),
             "sandbox" => Self::None,
             _ => Self::Bearer,
         }
@@ -254,6 +255,8 @@ impl ProviderRow {
             "openai_chat" => self.openai_chat.refused(),
             "openai_responses" => self.openai_responses.refused(),
             "anthropic" => crate::providers::anthropic::REFUSED.to_vec(),
+            "cohere" => crate::providers::cohere::REFUSED.to_vec(),
+            "gemini" => crate::providers::gemini::REFUSED.to_vec(),
             "ollama" => crate::providers::ollama::REFUSED.to_vec(),
             _ => Vec::new(),
         }

@@ -9,58 +9,61 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
+use http_body::Body as _;
+use hyper::body::Incoming;
 use mediary_domain::Result;
 use tokio::time::Sleep;
 
-use super::{Phase, broken, too_long};
+use super::{cut_off, silent, too_long};
 use crate::{clock::Clock, provider::CallContext};
-
-type Chunks = Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>;
 
 /// Yields the bytes of an answer. Silence longer than the provider's idle timeout is a failure.
 /// Dropping it closes the connection: the provider stops and so does the bill.
 pub struct Body {
-    chunks: Chunks,
+    incoming: Incoming,
     cx: CallContext,
     clock: Clock,
     idle: Duration,
     last: Instant,
     /// Armed once for a stretch of silence, not once a chunk.
-    alarm: Pin<Box<Sleep>>,
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl Body {
-    pub(super) fn new(response: reqwest::Response, cx: &CallContext, clock: &Clock) -> Self {
-        let idle = cx.provider.idle_timeout;
+    pub(super) fn new(incoming: Incoming, cx: &CallContext, clock: &Clock) -> Self {
         Self {
-            chunks: Box::pin(response.bytes_stream()),
+            incoming,
             cx: cx.clone(),
             last: clock.now(),
             clock: clock.clone(),
-            alarm: Box::pin(tokio::time::sleep(idle)),
-            idle,
+            alarm: None,
+            idle: cx.provider.idle_timeout,
         }
     }
 
     pub fn poll_chunk(&mut self, task: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        match self.chunks.as_mut().poll_next(task) {
-            Poll::Ready(Some(Ok(chunk))) => {
-                self.last = self.clock.now();
-                return Poll::Ready(Some(Ok(chunk)));
+        loop {
+            match Pin::new(&mut self.incoming).poll_frame(task) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    // Trailers say nothing here.
+                    let Ok(chunk) = frame.into_data() else { continue };
+                    self.last = self.clock.now();
+                    return Poll::Ready(Some(Ok(chunk)));
+                }
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Some(Err(cut_off(&self.cx)))),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => break,
             }
-            Poll::Ready(Some(Err(error))) => {
-                return Poll::Ready(Some(Err(broken(&self.cx, &error, Phase::InAnswer))));
-            }
-            Poll::Ready(None) => return Poll::Ready(None),
-            Poll::Pending => {}
         }
         loop {
-            ready!(self.alarm.as_mut().poll(task));
-            let silent = self.clock.now().saturating_duration_since(self.last);
-            if silent >= self.idle {
-                return Poll::Ready(Some(Err(super::silent(&self.cx))));
+            let wait = |wait| Box::pin(tokio::time::sleep(wait));
+            let alarm = self.alarm.get_or_insert_with(|| wait(self.idle));
+            ready!(alarm.as_mut().poll(task));
+            let quiet = self.clock.now().saturating_duration_since(self.last);
+            if quiet >= self.idle {
+                return Poll::Ready(Some(Err(silent(&self.cx))));
             }
-            self.alarm = Box::pin(tokio::time::sleep(self.idle - silent));
+            self.alarm = Some(wait(self.idle - quiet));
         }
     }
 

@@ -129,9 +129,8 @@ fn expected(usage: &v1::TokenUsage, problems: &mut Problems) -> TokenUsage {
         cached_input: usage.cached_input_tokens.map(|one| number("cached_input_tokens", one)),
         cache_write: usage.cache_write_tokens.map(|one| number("cache_write_tokens", one)),
         output: number("output_tokens", usage.output_tokens),
-        reasoning: None,
-        cost: None,
         source: UsageSource::Estimated,
+        ..TokenUsage::default()
     }
 }
 

@@ -7,7 +7,8 @@ pub const PARTS: usize = 4_096;
 /// Of UTF-8, all texts together.
 pub const TEXT_BYTES: usize = 2 << 20;
 pub const INLINE_ASSET_BYTES: usize = 1 << 20;
-pub const OPAQUE_STATE_BYTES: usize = 64 << 10;
+/// Google's signatures grow with the thinking: about six bytes for a token of it.
+pub const OPAQUE_STATE_BYTES: usize = 512 << 10;
 pub const STOPS: usize = 8;
 pub const TOOLS: usize = 128;
 pub const LABELS: usize = 64;

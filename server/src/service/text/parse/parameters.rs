@@ -14,7 +14,17 @@ use serde_json::Value;
 use super::{super::limits, Problems};
 
 /// Keys of a provider's body that are the contract's to set.
-const OWNED_KEYS: [&str; 6] = ["model", "messages", "input", "stream", "stream_options", "system"];
+const OWNED_KEYS: [&str; 9] = [
+    "model",
+    "messages",
+    "input",
+    "stream",
+    "stream_options",
+    "system",
+    "contents",
+    "systemInstruction",
+    "system_instruction",
+];
 
 pub fn parse(wire: v1::TextParameters, problems: &mut Problems) -> TextParameters {
     let policy = wire.unsupported_parameter_policy();

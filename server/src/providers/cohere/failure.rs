@@ -1,0 +1,62 @@
+//! How Cohere says no: a flat object with a message, and seldom a type.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use mediary_domain::Error;
+use serde_json::Value;
+
+use crate::{
+    dialect::failure::{Class, Words, refused},
+    provider::CallContext,
+};
+
+/// A refusal by status.
+pub fn of_reply(
+    cx: &CallContext,
+    status: StatusCode,
+    body: &[u8],
+    retry_after: Option<Duration>,
+) -> Error {
+    let words = words(body);
+    let class = classify(Class::of_status(status), status.as_u16(), &words);
+    refused(cx, class, Some(status), words, retry_after)
+}
+
+/// A refusal in place of an answer or within one, under status 200.
+pub fn of_event(cx: &CallContext, json: &[u8]) -> Error {
+    let words = words(json);
+    refused(cx, classify(Class::ServerError, 200, &words), None, words, None)
+}
+
+/// An answer that ends with a reason that is no end.
+pub fn interrupted(cx: &CallContext, reason: &str, message: Option<&str>) -> Error {
+    let class = if reason == "TIMEOUT" { Class::Timeout } else { Class::ServerError };
+    let words = Words {
+        message: message.unwrap_or("the provider interrupted the answer").to_owned(),
+        code: reason.to_owned(),
+        ..Words::default()
+    };
+    refused(cx, class, None, words, None)
+}
+
+fn words(body: &[u8]) -> Words {
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
+    Words { message: text("message"), kind: text("error_type"), ..Words::default() }
+}
+
+fn classify(by_status: Class, status: u16, words: &Words) -> Class {
+    let message = words.message.to_ascii_lowercase();
+    let says = |needles: &[&str]| needles.iter().any(|needle| message.contains(needle));
+    match status {
+        _ if words.kind == "TOO_MANY_TOKENS" || message.starts_with("too many tokens") => {
+            Class::ContextLength
+        }
+        // A trial key has calls for a minute and calls for a month.
+        429 if says(&["/ month", "per month", "a month", "monthly"]) => Class::QuotaExhausted,
+        498 if says(&["blocked"]) => Class::ContentFilter,
+        498 => Class::Authentication,
+        _ => by_status,
+    }
+}
