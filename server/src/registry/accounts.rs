@@ -133,7 +133,8 @@ impl Base {
         let suffices = found.is_some() || !auth.required;
         let is_open = provider.base_uri.is_empty() || provider.origin == Origin::Manual;
         let needs_nothing = auth.scheme == AuthScheme::None && is_open;
-        if !needs_nothing && !(is_named && suffices && !address.is_empty()) {
+        let is_whole = is_named && suffices && !address.is_empty();
+        if !needs_nothing && !is_whole {
             return None;
         }
         let (secret, key_for, bearer) = match found {

@@ -13,7 +13,7 @@ use mediary_proto::v1::{
 use super::ModelApi;
 use crate::{
     access::{Caller, Role},
-    registry::{ModelRow, Snapshot},
+    registry::{AuthScheme, ModelRow, Snapshot},
     routing::{Candidate, LeftOut, Setting, Why, Wish, survey},
     service::{
         problems::Problems,
@@ -142,9 +142,10 @@ fn candidate(at: usize, one: &Candidate, role: Role) -> TargetCandidate {
     };
     TargetCandidate {
         model: one.model.name.clone(),
-        account_hint: match role >= Role::Operator {
-            true => one.account.display_name.clone(),
-            false => String::new(),
+        account_hint: if role >= Role::Operator && one.provider.auth.scheme != AuthScheme::None {
+            one.account.display_name.clone()
+        } else {
+            String::new()
         },
         reason: reason.to_owned(),
         usable: true,
