@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_transport(false)
         .generate_default_stubs(true)
+        .codec_path("crate::codec::Codec")
         .bytes(".")
         // The same message is always the same bytes.
         .btree_map(".")

@@ -2,6 +2,8 @@
 //! method options [`options`], and the descriptor set they come from.
 #![expect(clippy::all, clippy::allow_attributes, reason = "generated code")]
 
+mod codec;
+
 pub mod mediary {
     pub mod v1 {
         tonic::include_proto!("mediary.v1");

@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use mediary_client::Client;
 use mediary_proto::{
     FILE_DESCRIPTOR_SET,
@@ -394,6 +394,26 @@ async fn everything_that_is_wrong_with_a_key_is_said_at_once() {
             "api_key.limits.requests_per_day",
         ]
     );
+}
+
+#[tokio::test]
+async fn the_rust_client_lists_page_after_page() {
+    let house = locked();
+    let mut names = Vec::new();
+    for _ in 0..3 {
+        names.push(key(&house, of(Role::User)).await.0);
+    }
+    names.sort_unstable();
+    let admin = client(&house, ADMIN);
+    let request = pb::ListApiKeysRequest { page_size: 1, ..Default::default() };
+    let keys: Vec<_> = admin.list_api_keys(request).try_collect().await.unwrap();
+    assert_eq!(keys.into_iter().map(|key| key.name).collect::<Vec<_>>(), names);
+    let request = pb::ListAuditEventsRequest { page_size: 2, ..Default::default() };
+    let events: Vec<_> = admin.list_audit_events(request).try_collect().await.unwrap();
+    assert_eq!(events.len(), 3);
+    let nobody = client(&house, "nobody").list_api_keys(pb::ListApiKeysRequest::default());
+    let refused = nobody.try_collect::<Vec<_>>().await.unwrap_err();
+    assert_eq!(refused.reason(), "KEY_INVALID");
 }
 
 #[tokio::test]

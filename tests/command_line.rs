@@ -5,11 +5,6 @@ mod support;
 
 use std::{fs, net::TcpListener};
 
-use http::Response;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-};
 use serde_json::{Value, json};
 use support::{
     House, Reply,
@@ -17,12 +12,25 @@ use support::{
     vendors::{BARE, OPENAI_HELLO, QUICK, Street, rows},
 };
 use tempfile::TempDir;
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
 
 const SANDBOX: [&str; 3] = ["chat", "-m", "sandbox-text"];
-const COMMANDS: [&str; 8] =
-    ["serve", "config", "completions", "chat", "models", "providers", "capabilities", "doctor"];
+const COMMANDS: [&str; 14] = [
+    "serve",
+    "config",
+    "completions",
+    "chat",
+    "models",
+    "providers",
+    "capabilities",
+    "keys",
+    "accounts",
+    "routes",
+    "resolve",
+    "audit",
+    "doctor",
+    "profile",
+];
+const ADMIN: &str = "an-admin-key-of-the-configuration";
 const PNG: &[u8] =
     b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89";
 
@@ -269,6 +277,10 @@ fn wrong_usage_is_2() {
         &["chat", "--max-tokens", "many", "hi"],
         &["models", "show"],
         &["models", "-o", "yaml"],
+        &["chat", "-o", "id", "hi"],
+        &["doctor", "-o", "id"],
+        &["accounts", "add", "openai", "--key-stdin", "--key-env", "X"],
+        &["routes", "set", "text", "--model", "a", "--auto"],
         &["completions", "tcsh"],
         &["config"],
         &["doctor", "--url", "http://not a host"],
@@ -295,7 +307,7 @@ fn a_failure_comes_with_its_fix() {
         (
             "providers/openai/models/gpt-4-1-mini",
             "error: no account at OpenAI can be used",
-            "fix: where the server runs, export OPENAI_API_KEY=...; or try `--model sandbox-text`",
+            "fix: where the server runs, export OPENAI_API_KEY=..., or `mediary accounts add openai",
         ),
     ] {
         let ran = house.run(&["chat", "-m", model, "hi"], "");
@@ -317,6 +329,11 @@ fn nobody_listening_is_3() {
         &["models", "show", "x"],
         &["providers"],
         &["capabilities"],
+        &["keys", "list"],
+        &["accounts", "add", "openai", "--ref", "env:X"],
+        &["routes", "show", "text"],
+        &["resolve"],
+        &["audit"],
         &["doctor"],
     ] {
         let ran = run(folder.path(), &[], &[command, &["--url", &url]].concat(), "");
@@ -328,43 +345,29 @@ fn nobody_listening_is_3() {
     }
 }
 
-/// No server of ours has keys of callers yet; one that has answers like this.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_is_not_accepted_is_4() {
-    for (code, reason, fix) in [
-        (Code::Unauthenticated, "KEY_MISSING", "fix: name your key with --api-key"),
-        (Code::Unauthenticated, "KEY_INVALID", "fix: check --api-key"),
-        (Code::PermissionDenied, "ROLE_INSUFFICIENT", "fix: use a key of role operator"),
+#[test]
+fn a_key_that_is_not_accepted_is_4() {
+    let house = House::plan()
+        .config("auth.anonymous_role = \"none\"")
+        .config("auth.admin_key = \"env:ADMIN\"")
+        .env("ADMIN", ADMIN)
+        .start();
+    let with_key = |key: &str, arguments: &[&str]| {
+        let url = house.url();
+        run(house.folder.path(), &[("MEDIARY_URL", &url), ("MEDIARY_API_KEY", key)], arguments, "")
+    };
+    let made = with_key(ADMIN, &["keys", "create", "--role", "viewer"]);
+    let viewer = made.stdout.trim();
+    for (key, fix) in [
+        ("", "fix: name your key with --api-key"),
+        ("my-own-key", "fix: check --api-key"),
+        (viewer, "fix: use a key of role user"),
     ] {
-        let url = refuses_everybody(code, reason).await;
-        let folder = TempDir::new().unwrap();
-        let asked = ["chat", "--url", &url, "--api-key", "my-own-key", "hi"];
-        let ran = run(folder.path(), &[], &asked, "");
+        let ran = with_key(key, &["chat", "hi"]);
         assert_eq!((ran.code, ran.stdout.as_str()), (4, ""), "{ran:?}");
         assert!(ran.stderr.contains(fix), "{}", ran.stderr);
-        assert!(!ran.stderr.contains("my-own-key"));
+        assert!(key.is_empty() || !ran.stderr.contains(key));
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the peer ends with the test")]
-async fn refuses_everybody(code: Code, reason: &'static str) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let refuse = hyper::service::service_fn(move |_| async move {
-                let details = ErrorDetails::with_error_info(reason, "mediary.dev", []);
-                let status = Status::with_error_details(code, "no", details);
-                let response: Response<http_body_util::Empty<bytes::Bytes>> = status.into_http();
-                Ok::<_, std::convert::Infallible>(response)
-            });
-            tokio::spawn(async move {
-                let server = auto::Builder::new(TokioExecutor::new());
-                let _ = server.serve_connection(TokioIo::new(stream), refuse).await;
-            });
-        }
-    });
-    url
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -445,9 +448,10 @@ fn models_are_listed_and_narrowed_down() {
     went_well(&ran);
     let rows = table(&ran);
     assert_eq!(rows[0], ["PROVIDER", "MODEL", "STATE", "CONTEXT", "CAPABILITIES"]);
-    assert_eq!(rows[1][..4], ["sandbox", "sandbox-reasoning", "usable", "131072"]);
-    assert_eq!(rows[2][..3], ["sandbox", "sandbox-text", "usable"]);
-    assert_eq!(rows.len(), 3);
+    assert_eq!(rows[1][..3], ["sandbox", "sandbox-embedding", "usable"]);
+    assert_eq!(rows[2][..4], ["sandbox", "sandbox-reasoning", "usable", "131072"]);
+    assert_eq!(rows[3][..3], ["sandbox", "sandbox-text", "usable"]);
+    assert_eq!(rows.len(), 4);
 
     let first = house.run(&["models"], "");
     let all = house.run(&["models", "--all-pages"], "");

@@ -42,7 +42,7 @@ impl Desk {
 
     /// The line of `config show` for a key.
     fn shown(&self, key: &str, environment: &[(&str, &str)], more: &[&str]) -> String {
-        let ran = self.run_with(environment, &[&["config", "show"], more].concat());
+        let ran = self.run_with(environment, &[&["config", "show", "--origin"], more].concat());
         assert_eq!(ran.code, 0, "{}", ran.stderr);
         let line = ran.stdout.lines().find(|line| line.starts_with(&format!("{key} = ")));
         line.unwrap_or_else(|| panic!("{key} is not shown:\n{}", ran.stdout)).to_owned()
@@ -154,7 +154,7 @@ fn each_layer_lies_over_the_one_before_and_is_named() {
     let (empty, desk) = (Desk::new(), Desk::with("[listen]\nmax_connections = 11\n"));
     let variable = [("MEDIARY__LISTEN__MAX_CONNECTIONS", "22")];
     let option = ["--set", "listen.max_connections=33"];
-    assert_eq!(empty.shown(KEY, &[], &[]), "listen.max_connections = 10000  # default");
+    assert_eq!(empty.shown(KEY, &[], &[]), "listen.max_connections = 16384  # default");
     assert_eq!(desk.shown(KEY, &[], &[]), "listen.max_connections = 11  # mediary.toml:2");
     assert_eq!(
         desk.shown(KEY, &variable, &[]),
@@ -180,9 +180,9 @@ fn the_file_is_the_named_one_then_the_variables_then_the_usual_one() {
 }
 
 #[test]
-fn every_key_is_shown_with_where_it_comes_from() {
+fn every_key_is_shown_and_on_request_where_it_comes_from() {
     let desk = Desk::new();
-    let ran = desk.run(&["config", "show"]);
+    let ran = desk.run(&["config", "show", "--origin"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     let schema: serde_json::Value =
         serde_json::from_str(include_str!("../docs/config.schema.json")).unwrap();
@@ -191,6 +191,22 @@ fn every_key_is_shown_with_where_it_comes_from() {
         assert!(ran.stdout.contains(section.as_str()), "{section}: {}", ran.stdout);
     }
     assert!(ran.stdout.lines().all(|line| line.contains(" = ") && line.ends_with("  # default")));
+    let plain = desk.run(&["config", "show"]);
+    assert_eq!(plain.stdout, ran.stdout.replace("  # default\n", "\n"));
+}
+
+#[test]
+fn programs_read_the_settings_as_json() {
+    let desk = Desk::with("listen.max_connections = 5\n");
+    let whole = desk.run(&["config", "show", "--origin", "-o", "json"]);
+    let whole: serde_json::Value = serde_json::from_str(&whole.stdout).unwrap();
+    let settings = whole["settings"].as_array().unwrap();
+    let changed = settings.iter().find(|one| one["key"] == "listen.max_connections").unwrap();
+    assert_eq!((&changed["value"], &changed["origin"]), (&"5".into(), &"mediary.toml:1".into()));
+    let lines = desk.run(&["config", "show", "-o", "jsonl"]).stdout;
+    let lines = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    assert!(lines.clone().all(|one| one["origin"].is_null() && one["value"].is_string()));
+    assert_eq!(lines.count(), settings.len());
 }
 
 #[test]
@@ -221,12 +237,17 @@ fn keys_are_shown_nowhere() {
     );
     desk.write("key", &format!("{KEY}\n"));
     let environment = [("KEY", KEY), ("OPENAI_API_KEY", KEY)];
-    let show = desk.run_with(&environment, &["config", "show"]);
+    let show = desk.run_with(&environment, &["config", "show", "--origin"]);
     assert_eq!(show.code, 0, "{}", show.stderr);
     assert!(show.stdout.contains("accounts[0].api_key = ***  # mediary.toml:4"));
     assert!(show.stdout.contains("accounts[1].api_key = file:key  # mediary.toml:8"));
     assert!(show.stdout.contains("accounts[2].api_key = env:KEY  # mediary.toml:12"));
-    for reader in [&["config", "show"][..], &["config", "check"], &["serve", "--check"]] {
+    for reader in [
+        &["config", "show"][..],
+        &["config", "show", "-o", "json"],
+        &["config", "check"],
+        &["serve", "--check"],
+    ] {
         let ran = desk.run_with(&environment, reader);
         let printed = ran.stdout + &ran.stderr;
         assert!(!printed.contains(KEY), "{reader:?}:\n{printed}");
@@ -238,7 +259,7 @@ fn keys_are_shown_nowhere() {
     );
 
     let list = "[{ id = \"a\", provider = \"openai\", api_key = \"sk-the-very-key\" }]";
-    let shown = desk.run_with(&[("MEDIARY__ACCOUNTS", list)], &["config", "show"]);
+    let shown = desk.run_with(&[("MEDIARY__ACCOUNTS", list)], &["config", "show", "--origin"]);
     assert!(shown.stdout.contains("accounts[0].api_key = ***  # MEDIARY__ACCOUNTS"));
     assert!(!shown.stdout.contains(KEY));
 }

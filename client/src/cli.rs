@@ -4,66 +4,75 @@
 //! Leaves: starting a server, and the parser as a whole (the `mediary` binary flattens [`Global`]
 //! and [`Command`] into its own).
 
-mod catalog;
+mod accounts;
+mod audit;
+mod capabilities;
 mod chat;
 mod doctor;
+mod draft;
+mod feed;
+mod global;
+mod help;
 mod json;
+mod keys;
+mod limits;
+mod models;
 mod out;
 mod problem;
+mod profile;
+mod providers;
+mod resolve;
+mod routes;
+mod show;
 mod table;
+mod when;
 
-use std::{convert::Infallible, fmt, process::ExitCode, str::FromStr};
+use std::process::ExitCode;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::Subcommand;
 pub use clap_complete::Shell;
 
+pub use self::{
+    global::{Global, Key, Output},
+    help::grouped,
+};
 use self::{out::Out, problem::Problem};
-use crate::{Client, DEFAULT_URL, env};
+use crate::{Client, DEFAULT_URL, connect::Builder, profile::Place};
 
-/// Where help lists the options of every command.
-const GLOBAL: &str = "Server and output";
-
-/// Options of every command.
-#[derive(Debug, Clone, Args)]
-pub struct Global {
-    /// Address of the server
-    #[arg(long, global = true, help_heading = GLOBAL, env = env::URL, value_name = "URL", default_value = DEFAULT_URL)]
-    pub url: String,
-    /// Key to call the server with
-    #[arg(long, global = true, help_heading = GLOBAL, env = env::API_KEY, value_name = "KEY", hide_env_values = true)]
-    pub api_key: Option<Key>,
-    /// How results are printed
-    #[arg(short, long, global = true, help_heading = GLOBAL, value_name = "FORM", value_enum, default_value = "table")]
-    pub output: Output,
-    /// Never colour; NO_COLOR does the same
-    #[arg(long, global = true, help_heading = GLOBAL)]
-    pub no_color: bool,
+/// What to do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    #[command(flatten)]
+    AtServer(AtServer),
+    /// Servers by name, for you
+    #[command(subcommand)]
+    Profile(profile::ProfileCommand),
 }
-
-/// How results are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// For people
-    Table,
-    /// For programs: field names as in the contract
-    Json,
-}
-
-/// A key, which prints as `***`.
-#[derive(Clone)]
-pub struct Key(String);
 
 /// What to do at a server.
 #[derive(Debug, Clone, Subcommand)]
-pub enum Command {
+pub enum AtServer {
     /// Ask a model, once or in a conversation
     Chat(Box<chat::ChatArgs>),
-    /// List models, or show one
-    Models(catalog::ModelsArgs),
-    /// List providers, configured or not
-    Providers,
+    /// List models, show, add or change one
+    Models(models::ModelsArgs),
+    /// List providers, configured or not; show, add or change one
+    Providers(providers::ProvidersArgs),
     /// List what can be done
     Capabilities,
+    /// Keys with which callers reach the server
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Accounts at providers: their secrets, limits and state
+    #[command(subcommand)]
+    Accounts(accounts::AccountsCommand),
+    /// Who serves each task
+    #[command(subcommand)]
+    Routes(routes::RoutesCommand),
+    /// Explain who would serve a model, preset or task, and who would not
+    Resolve(resolve::ResolveArgs),
+    /// List who changed what
+    Audit(audit::AuditArgs),
     /// Check the server and what it could use, with a fix for each finding
     Doctor,
 }
@@ -71,23 +80,40 @@ pub enum Command {
 /// Does what the command line says, prints, and tells how it went: 0 done, 1 failed or cut short,
 /// 2 wrong usage, 3 cannot reach the server, 4 not allowed, 5 over a limit, 130 interrupted.
 pub async fn run(global: Global, command: Command) -> ExitCode {
-    let out = Out::new(global.output == Output::Json, global.no_color);
-    let done = match global.client() {
-        Err(problem) => Err(problem),
-        Ok(client) => match command {
-            Command::Chat(args) => chat::run(&client, &out, &global.url, *args).await,
-            Command::Models(args) => catalog::models(&client, &out, args).await,
-            Command::Providers => catalog::providers(&client, &out).await,
-            Command::Capabilities => catalog::capabilities(&client, &out).await,
-            Command::Doctor => doctor::run(&client, &out, &global.url).await,
+    let out = Out::new(global.output, global.no_color);
+    let (url, done) = match command {
+        // A profile that cannot be used is mended here.
+        Command::Profile(command) => (DEFAULT_URL.to_owned(), profile::run(&out, &global, command)),
+        Command::AtServer(command) => match global.place(&out) {
+            Ok(place) => (place.url.clone(), call(&place, &out, command).await),
+            Err(problem) => (DEFAULT_URL.to_owned(), Err(problem)),
         },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            problem.tell(&out, &global.url);
+            problem.tell(&out, &url);
             ExitCode::from(problem.exit_code())
         }
+    }
+}
+
+async fn call(place: &Place, out: &Out, command: AtServer) -> Result<(), Problem> {
+    let client: Client = Builder::at(place)?.build()?;
+    match command {
+        AtServer::Chat(_) | AtServer::Doctor if out.form == Output::Id => {
+            Err(Problem::Usage("this has no ids: `-o id` is for lists and resources".to_owned()))
+        }
+        AtServer::Chat(args) => chat::run(&client, out, &place.url, *args).await,
+        AtServer::Models(args) => models::run(&client, out, args).await,
+        AtServer::Providers(args) => providers::run(&client, out, args).await,
+        AtServer::Capabilities => capabilities::run(&client, out).await,
+        AtServer::Keys(command) => keys::run(&client, out, command).await,
+        AtServer::Accounts(command) => accounts::run(&client, out, command).await,
+        AtServer::Routes(command) => routes::run(&client, out, command).await,
+        AtServer::Resolve(args) => resolve::run(&client, out, args).await,
+        AtServer::Audit(args) => audit::run(&client, out, args).await,
+        AtServer::Doctor => doctor::run(&client, out, place).await,
     }
 }
 
@@ -100,27 +126,6 @@ pub fn completions(shell: Shell, command: &mut clap::Command) -> ExitCode {
     match out::raw(&script) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => ExitCode::from(problem.exit_code()),
-    }
-}
-
-impl Global {
-    fn client(&self) -> Result<Client, Problem> {
-        let key = self.api_key.as_ref().map(|key| key.0.clone());
-        Ok(Client::builder().url(&self.url).maybe_api_key(key).build()?)
-    }
-}
-
-impl FromStr for Key {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
     }
 }
 
@@ -142,6 +147,7 @@ mod tests {
     #[test]
     fn the_commands_fit_into_a_parser() {
         <Whole as clap::CommandFactory>::command().debug_assert();
+        grouped(<Whole as clap::CommandFactory>::command()).debug_assert();
     }
 
     #[test]

@@ -5,9 +5,16 @@
 use std::time::Duration;
 
 use futures::{FutureExt as _, Stream, StreamExt as _};
-use mediary_proto::v1::{
-    self, model_service_client::ModelServiceClient, server_service_client::ServerServiceClient,
-    text_service_client::TextServiceClient,
+use mediary_proto::{
+    admin::{
+        account_service_client::AccountServiceClient, api_key_service_client::ApiKeyServiceClient,
+        audit_service_client::AuditServiceClient, catalog_service_client::CatalogServiceClient,
+        route_service_client::RouteServiceClient,
+    },
+    v1::{
+        self, model_service_client::ModelServiceClient, server_service_client::ServerServiceClient,
+        text_service_client::TextServiceClient,
+    },
 };
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -34,9 +41,10 @@ impl Client {
         Builder::default()
     }
 
-    /// The server of `MEDIARY_URL` with the key of `MEDIARY_API_KEY`.
+    /// The server of `MEDIARY_URL` with the key of `MEDIARY_API_KEY`; what is not set comes from the
+    /// profiles of the command line.
     pub fn from_env() -> Result<Self> {
-        Builder::from_env().build()
+        Builder::from_env()?.build()
     }
 
     pub(crate) fn new(transport: Transport, limits: Limits) -> Self {
@@ -46,6 +54,17 @@ impl Client {
     /// The generated stubs on this connection.
     pub fn raw(&self) -> Raw {
         Raw(self.transport.clone())
+    }
+
+    /// Makes one call of the stubs, with typed errors and the time limit of calls that are no stream:
+    /// `client.call(request, async |raw, request| raw.keys().get_api_key(request).await)`.
+    pub async fn call<Q, A>(
+        &self,
+        request: Q,
+        call: impl AsyncFnOnce(Raw, Request<Q>) -> std::result::Result<Response<A>, Status>,
+    ) -> Result<A> {
+        let limit = self.limits.unary;
+        within(limit, call(self.raw(), timed(request, limit))).await
     }
 }
 
@@ -105,6 +124,25 @@ impl Client {
         let limit = self.limits.unary;
         let reply = within(limit, self.raw().text().stop_text(timed(request, limit))).await?;
         reply.generation.ok_or_else(|| empty("generation"))
+    }
+}
+
+/// Text, measured.
+impl Client {
+    /// Turns texts into vectors.
+    pub async fn embed(&self, mut request: v1::EmbedTextRequest) -> Result<v1::EmbedTextResponse> {
+        fill(&mut request.request_id);
+        let limit = self.limits.generate;
+        within(limit, self.raw().text().embed_text(timed(request, limit))).await
+    }
+
+    /// Counts the tokens of a conversation without answering it.
+    pub async fn count_tokens(
+        &self,
+        request: v1::CountTokensRequest,
+    ) -> Result<v1::CountTokensResponse> {
+        let limit = self.limits.unary;
+        within(limit, self.raw().text().count_tokens(timed(request, limit))).await
     }
 }
 
@@ -200,6 +238,26 @@ impl Raw {
         ServerServiceClient::new(self.0.clone())
     }
 
+    pub fn keys(&self) -> ApiKeyServiceClient<Transport> {
+        ApiKeyServiceClient::new(self.0.clone())
+    }
+
+    pub fn accounts(&self) -> AccountServiceClient<Transport> {
+        AccountServiceClient::new(self.0.clone())
+    }
+
+    pub fn routes(&self) -> RouteServiceClient<Transport> {
+        RouteServiceClient::new(self.0.clone())
+    }
+
+    pub fn catalog(&self) -> CatalogServiceClient<Transport> {
+        CatalogServiceClient::new(self.0.clone())
+    }
+
+    pub fn audit(&self) -> AuditServiceClient<Transport> {
+        AuditServiceClient::new(self.0.clone())
+    }
+
     /// What any other generated client of `mediary_proto` can be made from.
     pub fn transport(&self) -> Transport {
         self.0.clone()
@@ -223,14 +281,19 @@ async fn within<T>(
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the client's one source of ids")]
 fn fill(request_id: &mut String) {
     if request_id.is_empty() {
-        *request_id = Uuid::now_v7().to_string();
+        *request_id = request_id_of_its_own();
     }
 }
 
-fn empty(field: &str) -> Error {
+/// Makes a call safe to repeat.
+#[expect(clippy::disallowed_methods, reason = "the client's one source of ids")]
+pub(crate) fn request_id_of_its_own() -> String {
+    Uuid::now_v7().to_string()
+}
+
+pub(crate) fn empty(field: &str) -> Error {
     Error::protocol(format!("the answer has no {field}"))
 }
 

@@ -2,16 +2,19 @@
 //!
 //! Leaves the calls to `client`. Nothing is dialled before the first call.
 
-use std::{fmt, time::Duration};
+use std::{fmt, fs, path::Path, time::Duration};
 
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, ClientTlsConfig, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
-use crate::{Client, Error, Result, env};
+use crate::{
+    Client, Error, Result,
+    profile::{Place, Wish},
+};
 
 /// Where a server listens unless it is told otherwise.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8484";
@@ -36,6 +39,8 @@ pub(crate) struct Limits {
 pub struct Builder {
     url: String,
     api_key: Option<String>,
+    ca_certificate: Option<Certificate>,
+    identity: Option<Identity>,
     connect_timeout: Duration,
     limits: Limits,
 }
@@ -50,6 +55,8 @@ impl Default for Builder {
         Self {
             url: DEFAULT_URL.to_owned(),
             api_key: None,
+            ca_certificate: None,
+            identity: None,
             connect_timeout: Duration::from_secs(5),
             limits,
         }
@@ -57,11 +64,18 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The default set-up, with `MEDIARY_URL` and `MEDIARY_API_KEY` where they are set.
-    pub fn from_env() -> Self {
-        let builder = Self::default();
-        let url = env::var(env::URL).unwrap_or_else(|| DEFAULT_URL.to_owned());
-        builder.url(url).maybe_api_key(env::var(env::API_KEY))
+    /// The default set-up, with `MEDIARY_URL`, `MEDIARY_API_KEY` and `MEDIARY_CA` where they are set,
+    /// and for the rest the profile that `MEDIARY_PROFILE` or the profiles file chooses.
+    pub fn from_env() -> Result<Self> {
+        Self::at(&Place::settle(Wish::default())?)
+    }
+
+    pub(crate) fn at(place: &Place) -> Result<Self> {
+        let builder = Self::default().url(&place.url).maybe_api_key(place.api_key.clone());
+        match &place.ca {
+            Some(file) => builder.ca_file(file),
+            None => Ok(builder),
+        }
     }
 
     /// Address of the server, `http://` or `https://`; without either, `http://` is meant.
@@ -78,6 +92,26 @@ impl Builder {
     /// Key of the caller, where there may be none.
     pub fn maybe_api_key(mut self, key: Option<String>) -> Self {
         self.api_key = key.filter(|key| !key.is_empty());
+        self
+    }
+
+    /// Certificates in PEM that may have signed the server's, instead of those that everybody
+    /// trusts: for a server whose certificate is your own.
+    pub fn ca_certificate(mut self, pem: impl AsRef<[u8]>) -> Self {
+        self.ca_certificate = Some(Certificate::from_pem(pem));
+        self
+    }
+
+    /// The same from a file.
+    pub fn ca_file(self, path: &Path) -> Result<Self> {
+        let pem = fs::read(path)
+            .map_err(|error| Error::setup(format!("{} cannot be read: {error}", path.display())))?;
+        Ok(self.ca_certificate(pem))
+    }
+
+    /// Certificate and private key of the caller in PEM, for a server that asks for them (mTLS).
+    pub fn identity(mut self, certificate: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
+        self.identity = Some(Identity::from_pem(certificate, key));
         self
     }
 
@@ -142,7 +176,15 @@ impl Builder {
         if !secure {
             return Ok(endpoint);
         }
-        let tls = ClientTlsConfig::new().with_webpki_roots().timeout(self.connect_timeout);
+        let tls = ClientTlsConfig::new().timeout(self.connect_timeout);
+        let tls = match self.ca_certificate.clone() {
+            Some(certificate) => tls.ca_certificate(certificate),
+            None => tls.with_webpki_roots(),
+        };
+        let tls = match self.identity.clone() {
+            Some(identity) => tls.identity(identity),
+            None => tls,
+        };
         endpoint.tls_config(tls).map_err(|error| Error::setup(error.to_string()))
     }
 }

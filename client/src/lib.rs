@@ -17,6 +17,7 @@
 //! println!("{}", answer.text());
 //! ```
 
+mod admin;
 mod answer;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -25,6 +26,7 @@ mod connect;
 mod env;
 mod error;
 mod pages;
+mod profile;
 mod request;
 mod stream;
 
@@ -32,6 +34,6 @@ pub use answer::Answer;
 pub use client::{Client, Raw};
 pub use connect::{Bearer, Builder, DEFAULT_URL, Transport};
 pub use error::{Error, Facts, Result, Violation};
-pub use mediary_proto::v1;
+pub use mediary_proto::{admin as admin_v1, v1};
 pub use request::{TextRequest, message, target};
 pub use stream::TextStream;

@@ -50,10 +50,6 @@ struct Inner {
 
 /// What holds where the store says nothing.
 pub struct Terms {
-    /// What callers without a key may do; `None` = nothing.
-    pub anonymous: Option<Role>,
-    /// Owner of what they do.
-    pub anonymous_owner: &'static str,
     /// A key of the configuration, with the role admin.
     pub admin_key: Option<Secret>,
     pub max_streams_per_key: u32,
@@ -101,14 +97,12 @@ impl Access {
         self.0.configured.is_some() || self.0.keys.load().values().any(is_admin)
     }
 
-    /// Who calls. What is wrong with a key is told by the reason alone: same text for all.
-    pub fn identify(&self, headers: &HeaderMap) -> Result<Caller> {
+    /// Who calls; `anonymous` is who does so without a key, if anybody may. What is wrong with a
+    /// key is told by the reason alone: same text for all.
+    pub fn identify(&self, headers: &HeaderMap, anonymous: Option<&Caller>) -> Result<Caller> {
         let mut sent = headers.get_all(AUTHORIZATION).iter();
         let Some(value) = sent.next() else {
-            return match self.0.terms.anonymous {
-                Some(role) => Ok(Caller::anonymous(self.0.terms.anonymous_owner, role)),
-                None => Err(refused(Kind::KeyMissing)),
-            };
+            return anonymous.cloned().ok_or_else(|| refused(Kind::KeyMissing));
         };
         let text = value.to_str().ok().filter(|_| sent.next().is_none());
         let text = text.and_then(bearer).ok_or_else(|| refused(Kind::KeyInvalid))?;

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use mediary_domain::{Error, Inspection, Kind};
 use mediary_proto::{
     FILE_DESCRIPTOR_SET,
     admin::{
@@ -16,16 +17,16 @@ use mediary_proto::{
 };
 use mediary_store::{RegistryRows, Shared};
 use mediary_store_sqlite::{Settings, SqliteStore};
-use tokio::net::TcpListener;
 use tonic_health::server::HealthReporter;
 use tracing::info;
 
 use crate::{
-    access::{Access, Role, Terms},
+    access::{Access, Caller, Role, Terms},
     clock::Clock,
     config::{AnonymousRole, Config, Environment, Loaded},
     http::{self, Readiness},
-    listener::{self, Signals},
+    listener::{self, Entrance, Signals, tls::Tls},
+    provider::CallContext,
     providers::{self, Setup},
     registry::{Base, Keeper, ProviderRow, Registry, Rows, Snapshot},
     service::{
@@ -51,9 +52,9 @@ use crate::{
 
 /// A house that stands and listens, and does not answer yet.
 pub struct App {
-    listener: TcpListener,
-    front: Front,
+    entrances: Vec<Entrance>,
     config: Config,
+    clock: Clock,
     signals: Signals,
     readiness: Readiness,
     health: HealthReporter,
@@ -61,18 +62,22 @@ pub struct App {
     store: Shared,
     access: Access,
     keeper: Arc<Keeper>,
-    clock: Clock,
 }
 
 impl App {
     /// Builds every room; all that can be wrong is wrong here, before anything is answered.
     pub async fn build(loaded: Loaded, clock: Clock) -> Result<Self, String> {
-        let Loaded { config, environment, .. } = loaded;
+        let Loaded { mut config, environment, .. } = loaded;
         let signals = Signals::default();
 
         let transport =
             Http::new(clock.clone(), config.outbound.connect_timeout.get()).map_err(text)?;
-        let access = Access::new(clock.clone(), terms(&config));
+        let ways = ways(&config)?;
+        let terms = Terms {
+            admin_key: config.auth.admin_key.clone(),
+            max_streams_per_key: config.auth.max_streams_per_key,
+        };
+        let access = Access::new(clock.clone(), terms);
         let store = open_store(&config).await?;
         let salt = store.registry().salt().await.map_err(text)?;
         let base = base(&config, &environment, transport, &salt, &clock)?;
@@ -81,36 +86,45 @@ impl App {
         let keeper = Keeper::new(store.clone(), access.clone(), Arc::new(base), registry.clone());
         let keeper = Arc::new(keeper);
         keeper.begin().await?;
-        needs_a_key(&config, &access)?;
+        needs_a_key(&config, &ways, &access)?;
 
         let served = service::served();
-        let stalls = Stalls::new(clock.clone());
-        let gate = Gate {
-            methods: Methods::read(&served)?,
-            allowed_origins: config.listen.allowed_origins.clone(),
-            access: access.clone(),
-            trail: Trail { store: store.clone(), clock: clock.clone() },
-            clock: clock.clone(),
-            is_loopback: config.listen.address.ip().is_loopback(),
-            public_origin: config.server.public_base_uri.as_deref().map(origin_of),
-            draining: signals.draining.clone(),
-            stalls: stalls.clone(),
-        };
+        let stalls = Stalls::new(clock.clone(), config.stream.stall_timeout.get());
         let (health, health_service) = tonic_health::server::health_reporter();
-        let salt = store.registry().salt().await.map_err(text)?;
         let pages = Arc::new(PageTokens::new(&salt, clock.clone()));
         let services = services(&config, &registry, &keeper, &store, &pages, &clock, &signals)
             .add_service(health_service)
             .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1().map_err(text)?)
             .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1alpha().map_err(text)?);
         let readiness = Readiness::default();
-        let front = Front::new(services, http::routes(readiness.clone()), gate);
-
-        let listener = listener::bind(config.listen.address).await?;
+        let mut entrances = Vec::new();
+        for way in ways {
+            let is_loopback = way.is_loopback();
+            let Way { key, address, serves_admin, tls } = way;
+            let gate = Gate {
+                anonymous: anonymous(&config, is_loopback),
+                methods: Methods::read(&served)?,
+                access: access.clone(),
+                trail: Trail { store: store.clone(), clock: clock.clone() },
+                allowed_origins: config.listen.allowed_origins.clone(),
+                allowed_hosts: config.listen.allowed_hosts.clone(),
+                clock: clock.clone(),
+                is_loopback,
+                serves_admin,
+                public_origin: config.server.public_base_uri.as_deref().map(origin_of),
+                draining: signals.draining.clone(),
+                calls: signals.calls.clone(),
+                stalls: stalls.clone(),
+            };
+            let front = Front::new(services.clone(), http::routes(readiness.clone()), gate);
+            entrances.push(Entrance { listener: listener::bind(key, address).await?, front, tls });
+        }
+        let most = &mut config.listen.max_connections;
+        *most = listener::connections_that_fit(*most);
         Ok(Self {
-            listener,
-            front,
+            entrances,
             config,
+            clock,
             signals,
             readiness,
             health,
@@ -118,12 +132,13 @@ impl App {
             store,
             access,
             keeper,
-            clock,
         })
     }
 
-    /// Whether it could be built: reads the catalog, binds nothing and opens no store.
+    /// Whether it could be built: reads the catalog and the certificates, binds nothing and opens
+    /// no store.
     pub fn check(loaded: &Loaded, clock: &Clock) -> Result<(), String> {
+        ways(&loaded.config)?;
         let transport =
             Http::new(clock.clone(), loaded.config.outbound.connect_timeout.get()).map_err(text)?;
         let base = base(&loaded.config, &loaded.environment, transport, &[0; 32], clock)?;
@@ -133,8 +148,14 @@ impl App {
         if fatal.is_empty() { Ok(()) } else { Err(fatal.join("\n")) }
     }
 
-    pub fn address(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
+    /// Where it listens; the admin services may have an address of their own behind it.
+    pub fn addresses(&self) -> std::io::Result<Vec<SocketAddr>> {
+        self.entrances.iter().map(|one| one.listener.local_addr()).collect()
+    }
+
+    /// Whether there is anything that `Signals::reload` has read again.
+    pub fn reloads(&self) -> bool {
+        self.entrances.iter().any(|one| one.tls.is_some())
     }
 
     /// Cancel `draining` to let it finish its work, `closing` to end at once.
@@ -144,8 +165,8 @@ impl App {
 
     /// Answers until it is told to stop, and returns once every connection has ended.
     pub async fn run(self) {
-        let Self { listener, front, config, signals, readiness, health, .. } = self;
-        let Self { stalls, store, access, keeper, clock, .. } = self;
+        let Self { entrances, config, clock, signals, readiness, health, .. } = self;
+        let Self { stalls, store, access, keeper, .. } = self;
         readiness.set(true);
         set_health(&health, true).await;
         let draining = async {
@@ -154,10 +175,19 @@ impl App {
             readiness.set(false);
             set_health(&health, false).await;
         };
-        let serving = listener::serve(listener, front, &config.listen, signals.clone());
+        // One that two entrances share is looked after once.
+        let certificates = entrances.iter().filter_map(|one| one.tls.clone());
+        let mut certificates: Vec<Arc<Tls>> = certificates.collect();
+        certificates.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        let certificates = futures::future::join_all(
+            certificates.iter().map(|one| one.watch(signals.reload.subscribe())),
+        );
+        let stall = config.stream.stall_timeout.get();
+        let serving = listener::serve(entrances, &config.listen, stall, &clock, signals.clone());
         tokio::select! {
             _ = async { tokio::join!(draining, serving) } => {}
             () = stalls.sweep() => {}
+            () = async { certificates.await; std::future::pending().await } => {}
             () = keeper.follow() => {}
             () = keeper.tidy(&clock) => {}
             () = access.note_use(store.api_keys()) => {}
@@ -175,36 +205,85 @@ async fn open_store(config: &Config) -> Result<Shared, String> {
     Ok(Arc::new(store))
 }
 
-fn terms(config: &Config) -> Terms {
-    let is_loopback = config.listen.address.ip().to_canonical().is_loopback();
-    let anonymous = match config.auth.anonymous_role {
-        AnonymousRole::Auto if is_loopback => Some(Role::Admin),
-        AnonymousRole::Auto if config.listen.allow_insecure_public => Some(Role::User),
-        AnonymousRole::Auto | AnonymousRole::None => None,
-        AnonymousRole::Viewer => Some(Role::Viewer),
-        AnonymousRole::User => Some(Role::User),
-        AnonymousRole::Operator => Some(Role::Operator),
-        AnonymousRole::Admin => Some(Role::Admin),
+/// Who calls without a key at an address; `None` = nobody may.
+fn anonymous(config: &Config, is_loopback: bool) -> Option<Caller> {
+    let role = match config.auth.anonymous_role {
+        AnonymousRole::Auto if is_loopback => Role::Admin,
+        AnonymousRole::Auto if config.listen.allow_insecure_public => Role::User,
+        AnonymousRole::Auto | AnonymousRole::None => return None,
+        AnonymousRole::Viewer => Role::Viewer,
+        AnonymousRole::User => Role::User,
+        AnonymousRole::Operator => Role::Operator,
+        AnonymousRole::Admin => Role::Admin,
     };
-    Terms {
-        anonymous,
-        anonymous_owner: if is_loopback { "loopback" } else { "anonymous" },
-        admin_key: config.auth.admin_key.clone(),
-        max_streams_per_key: config.auth.max_streams_per_key,
-    }
+    Some(Caller::anonymous(if is_loopback { "loopback" } else { "anonymous" }, role))
 }
 
-/// Other machines reach the server: somebody must be able to call it, and not just anybody.
-fn needs_a_key(config: &Config, access: &Access) -> Result<(), String> {
-    let is_loopback = config.listen.address.ip().to_canonical().is_loopback();
-    if is_loopback || config.listen.allow_insecure_public || access.has_admin_key() {
+/// Where other machines reach the server somebody must be able to call it, and not just anybody.
+fn needs_a_key(config: &Config, ways: &[Way], access: &Access) -> Result<(), String> {
+    let public = ways.iter().find(|way| !way.is_loopback());
+    let Some(Way { address, .. }) = public else { return Ok(()) };
+    if config.listen.allow_insecure_public || access.has_admin_key() {
         return Ok(());
     }
-    let address = config.listen.address;
     Err(format!(
         "other machines can reach {address}, and there is no key with the role admin: set \
          auth.admin_key, or make one while listening on 127.0.0.1 with `mediary keys create`"
     ))
+}
+
+/// An address to listen on.
+struct Way {
+    key: &'static str,
+    address: SocketAddr,
+    serves_admin: bool,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Way {
+    fn is_loopback(&self) -> bool {
+        self.address.ip().to_canonical().is_loopback()
+    }
+}
+
+/// The main one first.
+fn ways(config: &Config) -> Result<Vec<Way>, String> {
+    let Config { listen, admin, .. } = config;
+    let main = Way {
+        key: "listen.address",
+        address: listen.address,
+        serves_admin: admin.address.is_none()
+            && (admin.on_public || listen.address.ip().to_canonical().is_loopback()),
+        tls: Tls::load("listen.tls", &listen.tls)?.map(Arc::new),
+    };
+    let own = Tls::load("admin.tls", &admin.tls)?.map(Arc::new);
+    let aside = admin.address.map(|address| Way {
+        key: "admin.address",
+        address,
+        serves_admin: true,
+        tls: own.or_else(|| main.tls.clone()),
+    });
+    Ok([Some(main), aside].into_iter().flatten().collect())
+}
+
+/// Asks a provider, with the first account there, what it says of itself: a free check of the key,
+/// and the models that it may use.
+pub async fn inspect(
+    loaded: &Loaded,
+    clock: &Clock,
+    provider: &str,
+) -> mediary_domain::Result<Inspection> {
+    let transport = Http::new(clock.clone(), loaded.config.outbound.connect_timeout.get())?;
+    let base = base(&loaded.config, &loaded.environment, transport, &[0; 32], clock)
+        .map_err(|problems| Error::field("catalog", problems))?;
+    let (snapshot, _) = base.with(&RegistryRows::default(), &Snapshot::default());
+    let none = || Error::not_found("mediary.v1.Provider", format!("providers/{provider}"));
+    let entry = snapshot.providers.get(provider).ok_or_else(none)?;
+    let account = entry.accounts.first().ok_or_else(|| {
+        Error::new(Kind::NoUsableAccount, format!("there is no account at {provider}"))
+    })?;
+    let cx = CallContext::of_account(entry.row.clone(), account.clone());
+    entry.adapters.own().inspect(&cx).await
 }
 
 fn base(

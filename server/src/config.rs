@@ -5,6 +5,7 @@
 //! Leaves: whether a provider exists (`registry`), and what a setting does (the room it names).
 //! Invariant: a `Loaded` is sound; nothing downstream checks a setting again.
 
+mod certificates;
 mod checks;
 mod draft;
 mod environment;
@@ -31,9 +32,9 @@ pub use problem::{Problem, Problems};
 pub use schema::schema_json;
 pub use secret::Secret;
 pub use sections::{
-    AccountSection, AnonymousRole, AuthSection, CatalogSection, Config, ListenSection, LogFormat,
-    LogSection, OutboundSection, ProtocolSettings, ServerSection, StoreSection, StreamSection,
-    VaultSection,
+    AccountSection, AdminSection, AnonymousRole, AuthSection, CatalogSection, ClientAuth, Config,
+    ListenSection, LogFormat, LogSection, OutboundSection, ProtocolSettings, ServerSection,
+    StoreSection, StreamSection, TlsSection, VaultSection,
 };
 pub use values::HumanDuration;
 
@@ -98,5 +99,7 @@ pub fn load(source: Source) -> Result<Loaded, Problems> {
     config.auth.admin_key = checked.admin_key;
     config.vault.key = checked.vault_key;
     config.vault.former_key = checked.former_vault_key;
+    checked.listen_tls.place(&mut config.listen.tls);
+    checked.admin_tls.place(&mut config.admin.tls);
     Ok(Loaded { config, environment: source.environment, warnings: checked.warnings, origins })
 }

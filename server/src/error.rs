@@ -109,7 +109,10 @@ pub fn status(error: &Error) -> Status {
     // The first field that is wrong is a fact as well.
     let field = error.violations().first().filter(|_| code == Code::InvalidArgument);
     let field = field.map(|one| ("field", cut(&one.field, FIELD_LIMIT)));
-    let facts = facts.chain(field).map(|(key, value)| (key.to_owned(), value));
+    // So is the resource that it speaks of.
+    let resource = error.resource().filter(|_| !error.facts().contains_key("resource"));
+    let resource = resource.map(|one| ("resource", cut(&one.name, FACT_LIMIT)));
+    let facts = facts.chain(field).chain(resource).map(|(key, value)| (key.to_owned(), value));
     let mut details = ErrorDetails::with_error_info(
         reason,
         DOMAIN,
@@ -212,6 +215,10 @@ pub fn completed(status: &Status) -> Option<Status> {
     }
     let kind = match status.code() {
         Code::OutOfRange | Code::ResourceExhausted => Kind::MessageTooLarge,
+        // tonic refuses what is compressed with the same code as what does not exist.
+        Code::Unimplemented if status.message().contains("compressed") => {
+            Kind::CapabilityUnsupported
+        }
         Code::Unimplemented => Kind::MethodDisabled,
         Code::DeadlineExceeded => Kind::DeadlineExceeded,
         Code::Cancelled => Kind::Cancelled,

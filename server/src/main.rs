@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use mediary_client::cli;
 use mediary_server::{
     app::App,
@@ -10,6 +10,7 @@ use mediary_server::{
     config::{self, Environment, Loaded, Source},
     telemetry,
 };
+use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// One typed gRPC service in front of every generative-AI provider.
@@ -64,17 +65,27 @@ struct SourceArguments {
 enum ConfigCommand {
     /// Report everything that is wrong with the configuration
     Check(SourceArguments),
-    /// Show every key, its value and where it comes from
-    Show(SourceArguments),
+    /// Show every key and its value, secrets masked
+    Show(Show),
     /// Print the JSON Schema of the configuration file
     Schema,
 }
 
+#[derive(Args)]
+struct Show {
+    #[command(flatten)]
+    source: SourceArguments,
+    /// Show also where each value comes from
+    #[arg(long)]
+    origin: bool,
+}
+
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let matches = cli::grouped(Arguments::command()).get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match arguments.command {
         Command::Serve(serve) => block_on(run(serve)),
-        Command::Config(command) => configuration(command),
+        Command::Config(command) => configuration(command, arguments.global.output),
         Command::Completions { shell } => cli::completions(shell, &mut Arguments::command()),
         Command::Client(command) => block_on(cli::run(arguments.global, command)),
     }
@@ -114,15 +125,25 @@ async fn run(serve: Serve) -> ExitCode {
         Err(problem) => return failed(&problem),
     };
     let signals = app.signals();
-    match app.address() {
-        Ok(address) => {
-            tracing::info!(address = %address, "listening on {address}");
-            if serve.dev {
+    match app.addresses() {
+        Ok(addresses) => {
+            for (address, whom) in addresses.iter().zip(["listening", "listening to admins"]) {
+                tracing::info!(address = %address, "{whom} on {address}");
+            }
+            if let (true, Some(address)) = (serve.dev, addresses.first()) {
                 said(&next_steps(&address.to_string()));
             }
         }
         Err(error) => return failed(&format!("the listener has no address: {error}")),
     }
+    let reloaded = async {
+        // Where there is nothing to read again, a closed terminal ends the server as ever.
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+        while hangup.recv().await.is_some() {
+            signals.reload.send_replace(());
+        }
+    };
+    let reloads = app.reloads();
     let stopped = async {
         // The first signal lets work finish, the second does not.
         terminated().await;
@@ -133,6 +154,7 @@ async fn run(serve: Serve) -> ExitCode {
     tokio::select! {
         () = app.run() => {}
         () = async { stopped.await; std::future::pending().await } => {}
+        () = async { reloaded.await; std::future::pending().await }, if reloads => {}
     }
     tracing::info!("stopped");
     ExitCode::SUCCESS
@@ -150,7 +172,7 @@ async fn terminated() {
     }
 }
 
-fn configuration(command: ConfigCommand) -> ExitCode {
+fn configuration(command: ConfigCommand, output: cli::Output) -> ExitCode {
     match command {
         ConfigCommand::Schema => said(&config::schema_json()),
         ConfigCommand::Check(arguments) => match config::load(source(arguments)) {
@@ -161,15 +183,38 @@ fn configuration(command: ConfigCommand) -> ExitCode {
             }
             Err(problems) => misconfigured(&problems.to_string()),
         },
-        ConfigCommand::Show(arguments) => match config::load(source(arguments)) {
-            Ok(loaded) => {
-                let lines = loaded.show_origins().into_iter();
-                let lines =
-                    lines.map(|(key, value, origin)| format!("{key} = {value}  # {origin}\n"));
-                said(&lines.collect::<String>())
+        ConfigCommand::Show(Show { source: arguments, origin }) => {
+            match config::load(source(arguments)) {
+                Ok(loaded) => said(&shown(&loaded, origin, output)),
+                Err(problems) => misconfigured(&problems.to_string()),
             }
-            Err(problems) => misconfigured(&problems.to_string()),
-        },
+        }
+    }
+}
+
+/// Every setting in the form that was asked for.
+fn shown(loaded: &Loaded, with_origin: bool, output: cli::Output) -> String {
+    let settings = loaded.show_origins().into_iter();
+    let object = |(key, value, origin): (String, String, String)| {
+        let mut one = json!({ "key": key, "value": value });
+        if with_origin {
+            one["origin"] = origin.into();
+        }
+        one
+    };
+    match output {
+        cli::Output::Id => settings.map(|(key, ..)| format!("{key}\n")).collect(),
+        cli::Output::Jsonl => settings.map(|one| format!("{}\n", object(one))).collect(),
+        cli::Output::Json => {
+            let settings: Vec<Value> = settings.map(object).collect();
+            format!("{:#}\n", json!({ "settings": settings }))
+        }
+        cli::Output::Table => settings
+            .map(|(key, value, origin)| match with_origin {
+                true => format!("{key} = {value}  # {origin}\n"),
+                false => format!("{key} = {value}\n"),
+            })
+            .collect(),
     }
 }
 

@@ -13,8 +13,11 @@ use std::{
 use mediary_client::Client;
 use tempfile::TempDir;
 
-/// The binary under test, built by the same `cargo` run.
+/// The binary under test: of `MEDIARY_BIN`, else the one built by the same `cargo` run.
 pub fn binary() -> PathBuf {
+    if let Some(binary) = std::env::var_os("MEDIARY_BIN") {
+        return std::fs::canonicalize(binary).expect("MEDIARY_BIN names the server");
+    }
     let mut folder = std::env::current_exe().expect("tests know where they are");
     folder.pop();
     if folder.ends_with("deps") {
@@ -30,8 +33,9 @@ pub fn binary() -> PathBuf {
 pub struct Plan {
     config: String,
     rows: Vec<(String, String)>,
-    files: Vec<(String, String)>,
+    beside: Vec<(String, String)>,
     environment: Vec<(String, String)>,
+    open_files: Option<usize>,
 }
 
 /// A running server. Dropping it kills the process and fails the test if it had panicked.
@@ -58,8 +62,14 @@ impl Plan {
     }
 
     /// A file beside `mediary.toml`.
-    pub fn file(mut self, path: &str, text: &str) -> Self {
-        self.files.push((path.to_owned(), text.to_owned()));
+    pub fn file(mut self, path: &str, text: impl Into<String>) -> Self {
+        self.beside.push((path.to_owned(), text.into()));
+        self
+    }
+
+    /// The most files that the server may have open.
+    pub fn open_files(mut self, most: usize) -> Self {
+        self.open_files = Some(most);
         self
     }
 
@@ -74,17 +84,20 @@ impl Plan {
         if !self.rows.is_empty() {
             config.push_str("catalog.directory = \"catalog\"\n");
         }
-        config.push_str("log.format = \"json\"\nlisten.address = \"127.0.0.1:0\"\n");
+        config.push_str("log.format = \"json\"\n");
+        if !self.config.contains("listen.address") {
+            config.push_str("listen.address = \"127.0.0.1:0\"\n");
+        }
         config.push_str(&self.config);
         write(folder.path(), "mediary.toml", &config);
         for (path, toml) in &self.rows {
             write(folder.path(), &format!("catalog/{path}"), toml);
         }
-        for (path, text) in &self.files {
+        for (path, text) in &self.beside {
             write(folder.path(), path, text);
         }
         let log = Arc::default();
-        let (child, address) = serve(folder.path(), &self.environment, &log);
+        let (child, address) = serve(folder.path(), &self.environment, self.open_files, &log);
         House { address, folder, environment: self.environment, child, log }
     }
 }
@@ -93,9 +106,18 @@ impl Plan {
 fn serve(
     folder: &Path,
     environment: &[(String, String)],
+    open_files: Option<usize>,
     log: &Arc<Mutex<Vec<String>>>,
 ) -> (Child, String) {
-    let mut child = Command::new(binary())
+    let mut command = match open_files {
+        Some(most) => {
+            let mut command = Command::new("prlimit");
+            command.arg(format!("--nofile={most}:{most}")).arg(binary());
+            command
+        }
+        None => Command::new(binary()),
+    };
+    let mut child = command
         .arg("serve")
         .current_dir(folder)
         .env_clear()
@@ -110,12 +132,13 @@ fn serve(
     let stderr = BufReader::new(child.stderr.take().unwrap());
     collect(stderr, log.clone(), |_| {});
     collect(stdout, log.clone(), move |line| {
-        if let Some(address) = address_in(line) {
+        if let Some(address) = address_in(line, "listening on") {
             let _ = told.send(address);
         }
     });
     match heard.recv_timeout(Duration::from_secs(20)) {
-        Ok(address) => (child, address),
+        // All addresses of this machine: it is called by one.
+        Ok(address) => (child, address.replace("0.0.0.0", "127.0.0.1")),
         Err(_) => panic!("the server did not start:\n{}", log.lock().unwrap().join("\n")),
     }
 }
@@ -141,6 +164,50 @@ impl House {
     /// Everything that was logged so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
+    }
+
+    /// Where the admin services have a listener of their own.
+    pub fn admin_address(&self) -> String {
+        self.wait_for_log("listening to admins on");
+        let log = self.log.lock().unwrap();
+        log.iter().find_map(|line| address_in(line, "listening to admins on")).unwrap()
+    }
+
+    /// Waits until the log says `words`.
+    pub fn wait_for_log(&self, words: &str) {
+        let begin = Instant::now();
+        while !self.log().contains(words) {
+            assert!(begin.elapsed() < Duration::from_secs(20), "no {words:?} in:\n{}", self.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Writes a file beside `mediary.toml`, whole from one moment to the next.
+    pub fn rewrite(&self, path: &str, text: &str) {
+        write(self.folder.path(), ".new", text);
+        fs::rename(self.folder.path().join(".new"), self.folder.path().join(path)).unwrap();
+    }
+
+    /// How many files and sockets the server has open.
+    pub fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs").count()
+    }
+
+    /// Processor time that the server has used.
+    pub fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it runs");
+        let fields = stat.rsplit_once(')').expect("a name in brackets").1;
+        let mut fields = fields.split_whitespace();
+        fields.nth(10); // the state of the process, and what is not time
+        let mut ticks = || fields.next().unwrap().parse::<u64>().unwrap();
+        Duration::from_millis((ticks() + ticks()) * 10)
+    }
+
+    /// Memory that the server holds, in KiB.
+    pub fn rss_kib(&self) -> u64 {
+        let facts = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).unwrap();
+        let line = facts.lines().find(|line| line.starts_with("Rss:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     pub fn pid(&self) -> u32 {
@@ -171,7 +238,7 @@ impl House {
 
     /// Starts another process on the same folder, once the one before has ended.
     pub fn restart(&mut self) {
-        (self.child, self.address) = serve(self.folder.path(), &self.environment, &self.log);
+        (self.child, self.address) = serve(self.folder.path(), &self.environment, None, &self.log);
     }
 
     /// Waits for the process to end; how long that took, and whether it said it went well.
@@ -200,6 +267,18 @@ pub struct Ran {
     pub stderr: String,
 }
 
+/// A command that went well, whatever it said.
+pub fn well(ran: Ran) -> Ran {
+    assert_eq!(ran.code, 0, "{ran:?}");
+    ran
+}
+
+/// The value beside a name, as `show` prints it.
+pub fn value<'a>(ran: &'a Ran, name: &str) -> &'a str {
+    let line = ran.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_default().trim()
+}
+
 /// Runs the binary with nothing but `environment`.
 pub fn run(folder: &Path, environment: &[(&str, &str)], arguments: &[&str], input: &str) -> Ran {
     let mut child = Command::new(binary())
@@ -222,6 +301,13 @@ pub fn run(folder: &Path, environment: &[(&str, &str)], arguments: &[&str], inpu
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// Lets the test itself have as many files open as it may, for tests with many sockets.
+pub fn many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
 }
 
 impl Drop for House {
@@ -254,8 +340,8 @@ fn collect(
     });
 }
 
-fn address_in(line: &str) -> Option<String> {
+fn address_in(line: &str, words: &str) -> Option<String> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
     let message = line.get("message")?.as_str()?;
-    message.starts_with("listening on").then(|| line["address"].as_str().unwrap().to_owned())
+    message.starts_with(words).then(|| line["address"].as_str().unwrap().to_owned())
 }

@@ -7,8 +7,11 @@
 
 pub mod admin;
 pub mod ask;
+pub mod certificates;
 pub mod cut;
+pub mod endpoints;
 pub mod house;
+pub mod peer;
 pub mod recordings;
 pub mod replay;
 pub mod saw;

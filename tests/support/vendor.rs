@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -20,7 +21,7 @@ use tokio::{
 pub struct Reply {
     pub status: u16,
     pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// Bytes of one HTTP chunk; 0 = all in one.
     pub piece: usize,
     /// Waits before each chunk.
@@ -86,7 +87,7 @@ impl Reply {
         Self {
             status,
             headers: vec![("content-type".to_owned(), content_type.to_owned())],
-            body: body.into(),
+            body: Bytes::from(body.into()),
             piece: 0,
             pace: Duration::ZERO,
             delay: Duration::ZERO,

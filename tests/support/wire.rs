@@ -39,8 +39,13 @@ impl Wire {
 
     /// HTTP/2 by prior knowledge, as gRPC does it.
     pub fn http2(house: &House) -> Self {
+        Self::http2_at(&house.address)
+    }
+
+    /// The same to another listener of a server.
+    pub fn http2_at(address: &str) -> Self {
         let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
-        Self { client, url: house.url(), is_http1: false }
+        Self { client, url: format!("http://{address}"), is_http1: false }
     }
 
     pub fn is_http1(&self) -> bool {

@@ -91,7 +91,7 @@ pub(super) async fn run(
             let request = request.message(prompt::user(images, text));
             turn.once(request).await
         }
-        Prompt::Talk if out.json => {
+        Prompt::Talk if out.is_json() => {
             Err(Problem::Usage("a conversation cannot be JSON: name a prompt".to_owned()))
         }
         Prompt::Talk => talk::talk(&turn, request, images).await,

@@ -1,33 +1,47 @@
 //! `doctor`: whether the server answers, what it could use, and what to do about the rest.
+//!
+//! Owns: the server and its providers, and how all is printed. Leaves: looking at accounts, keys and
+//! this command's own way to the server (`findings`).
+
+mod findings;
 
 use mediary_proto::v1;
 use serde_json::{Value, json};
 
+use self::findings::Findings;
 use super::{
-    catalog::{all_providers, health},
     json,
     out::{Out, Tone},
     problem::{self, Problem},
+    providers::{self, health},
     table::id,
 };
-use crate::{Client, Error};
+use crate::{Client, Error, profile::Place};
 
 /// What a newcomer can always try.
 const TRY_SANDBOX: &str = "mediary chat --model sandbox-text \"hello\"";
 /// The provider that is always there and serves nothing real.
 const SANDBOX: &str = "providers/sandbox";
 
+/// What a server tells.
+struct Examined {
+    server: v1::ServerInfo,
+    providers: Vec<v1::Provider>,
+    findings: Findings,
+}
+
 /// `doctor`
-pub(super) async fn run(client: &Client, out: &Out, url: &str) -> Result<(), Problem> {
-    let found = examine(client).await;
-    match found {
-        Ok((server, providers)) if out.json => out.json(&report(url, &server, &providers)),
-        Ok((server, providers)) => {
-            show_server(out, url, &server)?;
-            show_providers(out, &providers)
+pub(super) async fn run(client: &Client, out: &Out, place: &Place) -> Result<(), Problem> {
+    let url = &place.url;
+    match examine(client, place).await {
+        Ok(found) if out.is_json() => out.json(&report(url, &found)),
+        Ok(found) => {
+            show_server(out, place, &found.server)?;
+            show_providers(out, &found.providers)?;
+            show_findings(out, &found.findings)
         }
         Err(problem) => {
-            if out.json {
+            if out.is_json() {
                 out.json(&failure(url, &problem))?;
             }
             Err(problem)
@@ -35,14 +49,21 @@ pub(super) async fn run(client: &Client, out: &Out, url: &str) -> Result<(), Pro
     }
 }
 
-async fn examine(client: &Client) -> Result<(v1::ServerInfo, Vec<v1::Provider>), Problem> {
-    Ok((client.server_info().await?, all_providers(client).await?))
+async fn examine(client: &Client, place: &Place) -> Result<Examined, Problem> {
+    let server = client.server_info().await?;
+    let providers = providers::all(client).await?;
+    let findings = Findings::look(client, place, &providers).await?;
+    Ok(Examined { server, providers, findings })
 }
 
-fn show_server(out: &Out, url: &str, server: &v1::ServerInfo) -> Result<(), Problem> {
+fn show_server(out: &Out, place: &Place, server: &v1::ServerInfo) -> Result<(), Problem> {
+    let url = &place.url;
     let build =
         if server.build.is_empty() { String::new() } else { format!(" ({})", server.build) };
     out.line(&format!("server     {url} answers"))?;
+    if let Some(profile) = &place.profile {
+        out.line(&format!("profile    {profile}"))?;
+    }
     out.line(&format!("version    {}{build}", server.version))?;
     if let Some(time) = &server.started_time {
         out.line(&format!("started    {time}"))?;
@@ -73,7 +94,8 @@ fn show_providers(out: &Out, providers: &[v1::Provider]) -> Result<(), Problem> 
         }
     }
     if providers.iter().any(|provider| !provider.required_env.is_empty() && !provider.configured) {
-        out.line("keys are read where the server runs: set them there and restart it")?;
+        out.line("variables are read where the server runs: set them there and restart it; or")?;
+        out.line("  mediary accounts add PROVIDER --key-stdin")?;
     }
     if nothing_configured(providers) {
         out.line("no provider is configured; the sandbox needs no key:")?;
@@ -82,7 +104,19 @@ fn show_providers(out: &Out, providers: &[v1::Provider]) -> Result<(), Problem> 
     Ok(())
 }
 
-fn report(url: &str, server: &v1::ServerInfo, providers: &[v1::Provider]) -> Value {
+fn show_findings(out: &Out, findings: &Findings) -> Result<(), Problem> {
+    for one in &findings.all {
+        out.line(&format!("finding    {}: {}", one.about, one.problem))?;
+        out.line(&format!("  fix: {}", one.fix))?;
+    }
+    for one in &findings.unseen {
+        out.line(&format!("not seen   {one}"))?;
+    }
+    Ok(())
+}
+
+fn report(url: &str, found: &Examined) -> Value {
+    let Examined { server, providers, findings } = found;
     let checked = providers.iter().map(|provider| {
         json!({
             "name": provider.name,
@@ -96,8 +130,10 @@ fn report(url: &str, server: &v1::ServerInfo, providers: &[v1::Provider]) -> Val
         "url": url,
         "reachable": true,
         "client_version": env!("CARGO_PKG_VERSION"),
-        "server_info": json::message("ServerInfo", server),
+        "server_info": json::message(server),
         "providers": checked.collect::<Vec<_>>(),
+        "findings": findings.all.iter().map(findings::Finding::json).collect::<Vec<_>>(),
+        "not_seen": findings.unseen,
         "suggestion": nothing_configured(providers).then_some(TRY_SANDBOX),
     })
 }
@@ -162,8 +198,10 @@ mod tests {
 
     #[test]
     fn a_server_with_only_the_sandbox_suggests_it() {
-        let all = [provider(SANDBOX, true, &[]), provider("providers/openai", false, &["X"])];
-        let report = report("http://x", &v1::ServerInfo::default(), &all);
+        let providers =
+            vec![provider(SANDBOX, true, &[]), provider("providers/openai", false, &["X"])];
+        let (server, findings) = (v1::ServerInfo::default(), Findings::default());
+        let report = report("http://x", &Examined { server, providers, findings });
         assert_eq!(report["suggestion"], TRY_SANDBOX);
         assert_eq!(report["providers"][1]["fix"], "export X=...");
     }

@@ -4,8 +4,8 @@
 use std::sync::LazyLock;
 
 use mediary_proto::{FILE_DESCRIPTOR_SET, v1};
-use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use prost::{Message, Name};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::{Value, json, value::Serializer};
 
 use super::problem::Problem;
@@ -13,14 +13,22 @@ use super::problem::Problem;
 static POOL: LazyLock<Option<DescriptorPool>> =
     LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).ok());
 
-/// The message `mediary.v1.{name}` as JSON. Null only if the build of the contract is broken.
-pub(super) fn message<M: Message>(name: &str, message: &M) -> Value {
-    convert(name, message).unwrap_or_default()
+/// A message as JSON. Null only if the build of the contract is broken.
+pub(super) fn message<M: Message + Name>(message: &M) -> Value {
+    convert(message).unwrap_or_default()
 }
 
 /// A list of messages as JSON.
-pub(super) fn list<M: Message>(name: &str, messages: &[M]) -> Value {
-    messages.iter().map(|one| message(name, one)).collect()
+pub(super) fn list<M: Message + Name>(messages: &[M]) -> Value {
+    messages.iter().map(message).collect()
+}
+
+/// A message from JSON, or why it is none.
+pub(super) fn read<M: Message + Name + Default>(json: Value) -> Result<M, String> {
+    let descriptor = descriptor::<M>().ok_or("the contract is broken")?;
+    let dynamic =
+        DynamicMessage::deserialize(descriptor, json).map_err(|error| error.to_string())?;
+    M::decode(dynamic.encode_to_vec().as_slice()).map_err(|error| error.to_string())
 }
 
 /// An answer, whole or not: the contract's answer with `text`, `complete` and `error` before it.
@@ -37,9 +45,7 @@ pub(super) fn answer(mut response: v1::GenerateTextResponse, problem: Option<&Pr
         "text": text,
         "error": problem.map(Problem::json),
     });
-    if let (Value::Object(whole), Value::Object(fields)) =
-        (&mut whole, message("GenerateTextResponse", &response))
-    {
+    if let (Value::Object(whole), Value::Object(fields)) = (&mut whole, message(&response)) {
         whole.extend(fields);
     }
     whole
@@ -54,8 +60,12 @@ pub(super) fn texts(response: &v1::GenerateTextResponse) -> impl Iterator<Item =
     })
 }
 
-fn convert<M: Message>(name: &str, message: &M) -> Option<Value> {
-    let descriptor = POOL.as_ref()?.get_message_by_name(&format!("mediary.v1.{name}"))?;
+fn descriptor<M: Name>() -> Option<MessageDescriptor> {
+    POOL.as_ref()?.get_message_by_name(&M::full_name())
+}
+
+fn convert<M: Message + Name>(message: &M) -> Option<Value> {
+    let descriptor = descriptor::<M>()?;
     let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).ok()?;
     let options = SerializeOptions::new()
         .use_proto_field_name(true)
@@ -77,7 +87,7 @@ mod tests {
             availability: v1::ModelAvailability::Usable.into(),
             ..Default::default()
         };
-        let json = super::message("Model", &model);
+        let json = super::message(&model);
         assert_eq!(json["context_tokens"], 8192);
         assert_eq!(json["availability"], "MODEL_AVAILABILITY_USABLE");
         assert_eq!(json["aliases"], json!([]));

@@ -11,12 +11,12 @@ use std::{
 use serde_json::Value;
 use terminal_size::{Width, terminal_size};
 
-use super::problem::Problem;
+use super::{global::Output, problem::Problem};
 use crate::env;
 
 /// Where and how to write.
 pub(super) struct Out {
-    pub(super) json: bool,
+    pub(super) form: Output,
     /// Columns of the terminal that stdout is. None = it is none.
     pub(super) width: Option<u16>,
     pub(super) colour: bool,
@@ -33,13 +33,18 @@ pub(super) enum Tone {
 }
 
 impl Out {
-    pub(super) fn new(json: bool, no_color: bool) -> Self {
+    pub(super) fn new(form: Output, no_color: bool) -> Self {
         let colour = !no_color && env::var("NO_COLOR").is_none() && io::stderr().is_terminal();
         let width = io::stdout().is_terminal().then(|| match terminal_size() {
             Some((Width(columns), _)) => columns,
             None => 80,
         });
-        Self { json, width, colour }
+        Self { form, width, colour }
+    }
+
+    /// Whether programs read it.
+    pub(super) fn is_json(&self) -> bool {
+        matches!(self.form, Output::Json | Output::Jsonl)
     }
 
     /// Writes a piece of a result, at once.
@@ -53,9 +58,11 @@ impl Out {
         self.text(&format!("{line}\n"))
     }
 
-    /// Writes the result as one JSON object.
+    /// Writes a result as one JSON object, in a line where there is one a line.
     pub(super) fn json(&self, value: &Value) -> Result<(), Problem> {
-        raw(format!("{value:#}\n").as_bytes())
+        let text =
+            if self.form == Output::Jsonl { value.to_string() } else { format!("{value:#}") };
+        raw(format!("{text}\n").as_bytes())
     }
 
     /// Says something about the result, one line or more.

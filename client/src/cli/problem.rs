@@ -1,6 +1,6 @@
 //! What can go wrong in a command: its words, its fix and its exit code.
 
-use std::io;
+use std::{fmt, io};
 
 use serde_json::{Value, json};
 
@@ -16,12 +16,27 @@ pub(super) enum Problem {
     Absent(String),
     /// The server, or the way to it.
     Call(Error),
+    /// The server, where it is known which options it complains about.
+    Refused { error: Error, refusals: Vec<Refusal> },
+    /// What was looked at is not as it should be, and what to do about it.
+    Finding { message: String, fix: String },
+    /// Whoever was asked said no.
+    Declined,
     /// The answer ended in good order, but is not whole.
     Cut(String),
     /// Ctrl+C.
     Interrupted,
     /// Nobody takes the result.
     Output(io::Error),
+}
+
+/// A field that the server refused.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// The option that sets it. None = it is known by its field alone.
+    pub(super) option: Option<String>,
+    pub(super) field: String,
+    pub(super) description: String,
 }
 
 impl From<Error> for Problem {
@@ -40,7 +55,13 @@ impl Problem {
             Self::Call(Error::Unreachable(_)) => 3,
             Self::Call(Error::Unauthenticated(_) | Error::PermissionDenied(_)) => 4,
             Self::Call(Error::RateLimited { .. }) => 5,
-            Self::Absent(_) | Self::Call(_) | Self::Cut(_) | Self::Output(_) => 1,
+            Self::Absent(_)
+            | Self::Call(_)
+            | Self::Refused { .. }
+            | Self::Finding { .. }
+            | Self::Declined
+            | Self::Cut(_)
+            | Self::Output(_) => 1,
             Self::Interrupted => 130,
         }
     }
@@ -53,6 +74,11 @@ impl Problem {
         }
         out.aside(Tone::Bad, "error: ");
         out.note(Tone::Plain, &self.message());
+        if let Self::Refused { refusals, .. } = self {
+            for one in refusals.iter().skip(1) {
+                out.note(Tone::Plain, &format!("       {one}"));
+            }
+        }
         if let Self::Call(Error::BadRequest { violations, .. }) = self {
             // The message names as many as have room in it.
             let told = self.message();
@@ -60,7 +86,7 @@ impl Problem {
                 out.note(Tone::Plain, &format!("  {}: {}", one.field, one.description));
             }
         }
-        if let Self::Call(error) = self
+        if let Self::Call(error) | Self::Refused { error, .. } = self
             && !error.request_id().is_empty()
         {
             out.note(Tone::Aside, &format!("  report it with the id {}", error.request_id()));
@@ -74,7 +100,7 @@ impl Problem {
     /// The same for programs.
     pub(super) fn json(&self) -> Value {
         match self {
-            Self::Call(error) => json!({
+            Self::Call(error) | Self::Refused { error, .. } => json!({
                 "reason": error.reason(),
                 "code": format!("{:?}", error.status()),
                 "message": error.message(),
@@ -90,6 +116,11 @@ impl Problem {
         match self {
             Self::Usage(message) | Self::Absent(message) | Self::Cut(message) => message.clone(),
             Self::Call(error) => error.message().to_owned(),
+            Self::Refused { error, refusals } => {
+                refusals.first().map_or_else(|| error.message().to_owned(), ToString::to_string)
+            }
+            Self::Finding { message, .. } => message.clone(),
+            Self::Declined => "nothing was done".to_owned(),
             Self::Interrupted => "interrupted; the answer is not whole".to_owned(),
             Self::Output(error) => format!("cannot write the result: {error}"),
         }
@@ -97,9 +128,19 @@ impl Problem {
 
     fn fix(&self, url: &str) -> Option<String> {
         match self {
-            Self::Call(error) => fix(error, url),
+            Self::Call(error) | Self::Refused { error, .. } => fix(error, url),
+            Self::Finding { fix, .. } => Some(fix.clone()),
             Self::Absent(_) => Some("`mediary models` lists what there is".to_owned()),
             _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.option {
+            Some(option) => write!(f, "{option}: {}", self.description),
+            None => write!(f, "{}: {}", self.field, self.description),
         }
     }
 }
@@ -120,7 +161,14 @@ fn fix(error: &Error, url: &str) -> Option<String> {
                 "" => "give the server a key of the provider".to_owned(),
                 variables => format!("where the server runs, {}", export(variables.split(','))),
             };
-            format!("{set}; or try `--model sandbox-text`, which needs none")
+            let add = match fact("provider") {
+                "" => "PROVIDER",
+                provider => provider,
+            };
+            format!(
+                "{set}, or `mediary accounts add {add} --key-stdin`; or try `--model sandbox-text`, \
+                 which needs none"
+            )
         }
         "CREDENTIALS_REJECTED" => {
             format!(
@@ -128,7 +176,18 @@ fn fix(error: &Error, url: &str) -> Option<String> {
                 or(fact("provider"), "the provider")
             )
         }
-        "RESOURCE_NOT_FOUND" => "`mediary models` lists what there is".to_owned(),
+        "RESOURCE_NOT_FOUND" if fact("resource").starts_with("routes/") => {
+            "`mediary routes set TASK --model MODEL` assigns a task".to_owned()
+        }
+        "RESOURCE_NOT_FOUND" => {
+            format!("`mediary {}` lists what there is", lister(fact("resource")))
+        }
+        "RESOURCE_EXISTS" => "choose another id, or change what is there with `update`".to_owned(),
+        "RESOURCE_IN_USE" => "change what depends on it first; or see --force".to_owned(),
+        "ETAG_MISMATCH" => {
+            "look at it with `show`, and try again with the etag that stands there".to_owned()
+        }
+        "METHOD_DISABLED" => format!("use a server that has it: {url} is of another version"),
         "CAPABILITY_UNSUPPORTED" if !fact("capability").is_empty() => {
             format!("`mediary models --capability {}` lists who can", fact("capability"))
         }
@@ -159,6 +218,16 @@ fn general(error: &Error, url: &str) -> Option<String> {
         }
         Error::Unimplemented(_) => Some(format!("check that {url} is a Mediary of this version")),
         _ => None,
+    }
+}
+
+/// The command that lists what a resource is one of.
+fn lister(resource: &str) -> &'static str {
+    match resource.split('/').next().unwrap_or_default() {
+        "apiKeys" => "keys list",
+        "accounts" => "accounts list",
+        "providers" if !resource.contains("/models/") => "providers",
+        _ => "models",
     }
 }
 

@@ -37,6 +37,14 @@ pub(super) fn id(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
+/// The resource name of what a person names by its id or by its name.
+pub(super) fn named(collection: &str, name: &str) -> String {
+    match name.split_once('/') {
+        Some((given, _)) if given == collection => name.to_owned(),
+        _ => format!("{collection}/{name}"),
+    }
+}
+
 /// A number, or nothing where none is known.
 pub(super) fn number(number: Option<i64>) -> String {
     number.map(|number| number.to_string()).unwrap_or_default()
@@ -45,10 +53,11 @@ pub(super) fn number(number: Option<i64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::global::Output;
 
     #[test]
     fn a_table_stays_within_the_terminal() {
-        let out = Out { width: Some(40), ..Out::new(false, true) };
+        let out = Out { width: Some(40), ..Out::new(Output::Table, true) };
         let rows = [vec!["sandbox-text".to_owned(), "text-to-text, ".repeat(12)]];
         let table = table(&out, &["MODEL", "CAPABILITIES"], rows);
         assert!(table.lines().all(|line| line.chars().count() <= 40), "{table}");
@@ -56,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_row_in_a_pipe_is_a_line() {
-        let out = Out { width: None, ..Out::new(false, true) };
+        let out = Out { width: None, ..Out::new(Output::Table, true) };
         let rows = [vec!["a".to_owned(), "word ".repeat(60)]];
         assert_eq!(table(&out, &["A", "B"], rows).lines().count(), 2);
     }

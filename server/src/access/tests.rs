@@ -6,11 +6,14 @@ use mediary_store::Stamp;
 
 use super::*;
 
-fn access(anonymous: Option<Role>, admin_key: Option<&str>) -> Access {
+fn access(admin_key: Option<&str>) -> Access {
     let admin_key = admin_key.map(|key| Secret::new(key.to_owned()));
-    let terms =
-        Terms { anonymous, anonymous_owner: "loopback", admin_key, max_streams_per_key: 100 };
+    let terms = Terms { admin_key, max_streams_per_key: 100 };
     Access::new(Clock::system(), terms)
+}
+
+fn anybody() -> Caller {
+    Caller::anonymous("loopback", Role::Viewer)
 }
 
 fn row(id: &str, token: &Token) -> ApiKey {
@@ -35,17 +38,17 @@ fn sent(value: &str) -> HeaderMap {
 }
 
 fn kind(access: &Access, value: &str) -> Kind {
-    access.identify(&sent(value)).map(|_| panic!("admitted")).unwrap_err().kind()
+    access.identify(&sent(value), Some(&anybody())).map(|_| panic!("admitted")).unwrap_err().kind()
 }
 
 #[test]
 fn a_key_is_known_by_all_of_its_text_and_by_nothing_else() {
-    let access = access(None, None);
+    let access = access(None);
     let token = Token::new(&Clock::system());
     access.take(&[row("k", &token)]);
     let text = token.text.as_str();
     for value in [format!("Bearer {text}"), format!("bearer {text}"), format!("BEARER {text}")] {
-        let caller = access.identify(&sent(&value)).unwrap();
+        let caller = access.identify(&sent(&value), None).unwrap();
         assert_eq!((&*caller.owner, caller.role), ("team", Role::User));
     }
     let shorter = &text[..text.len() - 1];
@@ -63,33 +66,35 @@ fn a_key_is_known_by_all_of_its_text_and_by_nothing_else() {
     }
     let mut twice = sent(&format!("Bearer {text}"));
     twice.append(AUTHORIZATION, HeaderValue::from_static("Bearer other"));
-    assert!(access.identify(&twice).is_err());
-    assert_eq!(access.identify(&HeaderMap::new()).map(drop).unwrap_err().kind(), Kind::KeyMissing);
+    assert!(access.identify(&twice, None).is_err());
+    let nothing = access.identify(&HeaderMap::new(), None).map(drop);
+    assert_eq!(nothing.unwrap_err().kind(), Kind::KeyMissing);
 }
 
 #[test]
 fn a_wrong_key_is_refused_where_none_is_needed() {
-    let access = access(Some(Role::Admin), None);
-    assert_eq!(access.identify(&HeaderMap::new()).unwrap().role, Role::Admin);
+    let access = access(None);
+    let caller = access.identify(&HeaderMap::new(), Some(&anybody())).unwrap();
+    assert_eq!(caller.role, Role::Viewer);
     assert_eq!(kind(&access, "Bearer nonsense"), Kind::KeyInvalid);
 }
 
 #[test]
 fn keys_end_and_are_revoked() {
-    let access = access(None, None);
+    let access = access(None);
     let token = Token::new(&Clock::system());
     let value = format!("Bearer {}", token.text.as_str());
     access.take(&[ApiKey { expire_time: Some(UNIX_EPOCH), ..row("k", &token) }]);
     assert_eq!(kind(&access, &value), Kind::KeyExpired);
     access.take(&[row("k", &token)]);
-    let key = access.identify(&sent(&value)).unwrap().key.unwrap();
+    let key = access.identify(&sent(&value), None).unwrap().key.unwrap();
     access.take(&[ApiKey { display_name: "other".to_owned(), ..row("k", &token) }]);
     assert!(!key.revoked().is_cancelled());
     access.take(&[ApiKey { enabled: false, ..row("k", &token) }]);
     assert!(key.revoked().is_cancelled());
     assert_eq!(kind(&access, &value), Kind::KeyInvalid);
     access.take(&[row("k", &token)]);
-    let again = access.identify(&sent(&value)).unwrap().key.unwrap();
+    let again = access.identify(&sent(&value), None).unwrap().key.unwrap();
     assert!(!again.revoked().is_cancelled());
     access.take(&[]);
     assert!(again.revoked().is_cancelled());
@@ -97,16 +102,16 @@ fn keys_end_and_are_revoked() {
 
 #[test]
 fn the_key_of_the_configuration_is_an_admin() {
-    let access = access(None, Some("a-key-of-the-configuration"));
+    let access = access(Some("a-key-of-the-configuration"));
     assert!(access.has_admin_key());
-    let caller = access.identify(&sent("Bearer a-key-of-the-configuration")).unwrap();
+    let caller = access.identify(&sent("Bearer a-key-of-the-configuration"), None).unwrap();
     assert_eq!((&*caller.owner, caller.role), ("admin", Role::Admin));
     assert_eq!(kind(&access, "Bearer a-key-of-the-configuratiom"), Kind::KeyInvalid);
 }
 
 #[test]
 fn a_key_that_cannot_be_read_admits_nobody() {
-    let access = access(None, None);
+    let access = access(None);
     let token = Token::new(&Clock::system());
     let value = format!("Bearer {}", token.text.as_str());
     access.take(&[ApiKey { role: "emperor".to_owned(), ..row("k", &token) }]);
@@ -117,7 +122,7 @@ fn a_key_that_cannot_be_read_admits_nobody() {
 
 #[test]
 fn a_permit_names_models_or_all_of_a_provider() {
-    let access = access(None, None);
+    let access = access(None);
     let token = Token::new(&Clock::system());
     let settings = KeySettings {
         allowed_models: vec![
@@ -130,7 +135,7 @@ fn a_permit_names_models_or_all_of_a_provider() {
     let settings_json = serde_json::to_string(&settings).unwrap();
     access.take(&[ApiKey { settings_json, ..row("k", &token) }]);
     let value = format!("Bearer {}", token.text.as_str());
-    let permit = access.identify(&sent(&value)).unwrap().permit();
+    let permit = access.identify(&sent(&value), None).unwrap().permit();
     let models = ["a/models/one", "a/models/one-more", "b/models/any", "bb/models/any"];
     let allowed = models.map(|model| permit.allows_model(&format!("providers/{model}")));
     assert_eq!(allowed, [true, false, true, false]);
@@ -142,7 +147,7 @@ fn a_permit_names_models_or_all_of_a_provider() {
 #[test]
 #[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures, and tells")]
 fn a_wrong_key_takes_as_long_as_one_that_is_nearly_right() {
-    let access = access(None, Some("a-key-of-the-configuration"));
+    let access = access(Some("a-key-of-the-configuration"));
     let token = Token::new(&Clock::system());
     access.take(&[row("k", &token)]);
     let nearly = sent(&format!("Bearer mdy_{}_{}", token.prefix, "0".repeat(52)));
@@ -152,7 +157,7 @@ fn a_wrong_key_takes_as_long_as_one_that_is_nearly_right() {
         for (least, headers) in least.iter_mut().zip([&nearly, &unknown]) {
             let begin = std::time::Instant::now();
             for _ in 0..200 {
-                assert!(std::hint::black_box(access.identify(headers)).is_err());
+                assert!(std::hint::black_box(access.identify(headers, None)).is_err());
             }
             *least = begin.elapsed().min(*least);
         }

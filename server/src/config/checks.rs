@@ -1,7 +1,7 @@
 //! Rules that span keys, or reach out of the configuration.
 //!
 //! Owns: unique accounts, the public address, folders that must exist, and fetching the keys of
-//! accounts from where they are kept.
+//! accounts from where they are kept. The files of TLS are `certificates`.
 //! Leaves: what one value may look like (`formats`); whether a provider exists (`registry`).
 
 use std::{
@@ -13,6 +13,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
+    certificates::{self, Files},
     draft::{Draft, Part, dotted},
     environment::Environment,
     origin::Origin,
@@ -35,12 +36,18 @@ pub(super) struct Checked {
     pub(super) catalog_directory: Option<PathBuf>,
     pub(super) store_directory: Option<PathBuf>,
     pub(super) readable_directory: Option<PathBuf>,
+    pub(super) listen_tls: Files,
+    pub(super) admin_tls: Files,
     pub(super) warnings: Vec<String>,
 }
 
 /// Reports what is wrong; values that the schema has refused already are passed over.
 pub(super) fn run(draft: &mut Draft, environment: &Environment) -> Checked {
-    public_address(draft);
+    let listen_tls = certificates::check(draft, "/listen/tls");
+    let admin_tls = certificates::check(draft, "/admin/tls");
+    let encrypts = listen_tls.certificate.is_some();
+    public_address(draft, "/listen/address", encrypts);
+    public_address(draft, "/admin/address", encrypts || admin_tls.certificate.is_some());
     unique_accounts(draft);
     let mut warnings = Vec::new();
     let mut key =
@@ -68,21 +75,22 @@ pub(super) fn run(draft: &mut Draft, environment: &Environment) -> Checked {
         catalog_directory: directory(draft, "/catalog/directory"),
         store_directory: path(draft, "/store/directory"),
         readable_directory: directory(draft, "/vault/readable_directory"),
+        listen_tls,
+        admin_tls,
         warnings,
     }
 }
 
-fn public_address(draft: &mut Draft) {
-    const POINTER: &str = "/listen/address";
-    let address = draft.text_at(POINTER).and_then(|text| text.parse::<SocketAddr>().ok());
+fn public_address(draft: &mut Draft, pointer: &str, encrypts: bool) {
+    let address = draft.text_at(pointer).and_then(|text| text.parse::<SocketAddr>().ok());
     let is_public = address.is_some_and(|one| !one.ip().to_canonical().is_loopback());
     let allowed = draft.tree.pointer("/listen/allow_insecure_public");
-    if is_public && allowed != Some(&Value::Bool(true)) {
-        let message = "other machines can reach this address, and the server does neither TLS nor \
-                       keys by itself";
-        let help = "listen on 127.0.0.1, or set listen.allow_insecure_public = true where a proxy \
-                    in front does both";
-        draft.report(POINTER, Part::Value, message.to_owned(), Some(help.to_owned()));
+    if is_public && !encrypts && allowed != Some(&Value::Bool(true)) {
+        let message = "other machines can reach this address, and the server has no certificate to \
+                       encrypt with";
+        let help = "listen on 127.0.0.1, set listen.tls.certificate and listen.tls.key, or set \
+                    listen.allow_insecure_public = true where a proxy in front does TLS";
+        draft.report(pointer, Part::Value, message.to_owned(), Some(help.to_owned()));
     }
 }
 

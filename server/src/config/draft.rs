@@ -207,7 +207,8 @@ impl Draft {
 fn collect_harmless(node: &Value, keys: &mut BTreeSet<String>) {
     let node = node.get("items").unwrap_or(node);
     for (key, inner) in schema::properties(node) {
-        if !schema::is_secret(inner) {
+        // Whoever puts a provider's key in the wrong place calls it so, too.
+        if !schema::is_secret(inner) && key != "key" {
             keys.insert(key.to_owned());
         }
         collect_harmless(inner, keys);

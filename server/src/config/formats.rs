@@ -21,7 +21,7 @@ pub(super) struct Format {
     pub(super) accepts: fn(&str) -> bool,
 }
 
-pub(super) const FORMATS: [Format; 7] = [
+pub(super) const FORMATS: [Format; 8] = [
     Format {
         name: "socket-address",
         expects: "an IP address and a port such as \"127.0.0.1:8484\" or \"[::1]:8484\"",
@@ -55,6 +55,12 @@ pub(super) const FORMATS: [Format; 7] = [
         accepts: is_origin,
     },
     Format {
+        name: "host",
+        expects: "a host such as \"media.example.com\" or \"media.example.com:8484\", in lower \
+                  case, without scheme and path",
+        accepts: is_host,
+    },
+    Format {
         name: "log-filter",
         expects: "error, warn, info, debug, trace, off, or directives such as \
                   \"info,mediary_server=debug\"",
@@ -83,11 +89,17 @@ pub fn is_http_uri(text: &str) -> bool {
 
 fn is_origin(text: &str) -> bool {
     let Some((scheme, host)) = text.split_once("://") else { return false };
-    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     scheme.starts_with(|c: char| c.is_ascii_lowercase())
         && scheme.bytes().all(|b| is_plain(b) || b"+-.".contains(&b))
-        && !host.is_empty()
-        && host.bytes().all(|b| is_plain(b) || b"-._:[]".contains(&b))
+        && is_host(host)
+}
+
+fn is_host(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| is_plain(b) || b"-._:[]".contains(&b))
+}
+
+fn is_plain(b: u8) -> bool {
+    b.is_ascii_lowercase() || b.is_ascii_digit()
 }
 
 /// A lone word is a level: the filter itself would take a misspelt one for the name of a target.

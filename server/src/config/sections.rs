@@ -19,6 +19,8 @@ use super::{secret::Secret, values::HumanDuration};
 pub struct Config {
     /// Where callers connect, and how much one of them may take.
     pub listen: ListenSection,
+    /// Where the admin services answer.
+    pub admin: AdminSection,
     /// Answers that are sent piece by piece.
     pub stream: StreamSection,
     /// Calls to providers.
@@ -53,10 +55,17 @@ pub struct ListenSection {
     /// it. Default: none beyond the server's own origin and those on the loopback interface.
     #[schemars(extend("items" = {"type": "string", "format": "web-origin"}))]
     pub allowed_origins: Vec<String>,
-    /// Listen on an address that other machines can reach although the server itself does neither
-    /// TLS nor keys: say true only where a proxy in front does both. Default: false, such an
-    /// address refuses to start.
+    /// Names by which callers call a server that listens on the loopback interface, beside
+    /// localhost, its addresses and the host of server.public_base_uri: a call by another name is
+    /// refused, because a web page can have its own name point here. A host of its own or with a
+    /// port, in lower case. Default: none.
+    #[schemars(extend("items" = {"type": "string", "format": "host"}))]
+    pub allowed_hosts: Vec<String>,
+    /// Listen in clear on an address that other machines can reach: say true only where a proxy in
+    /// front does TLS. Default: false, such an address refuses to start without listen.tls.
     pub allow_insecure_public: bool,
+    /// Encryption. Default: none, in clear.
+    pub tls: TlsSection,
     /// Largest message that is accepted, in bytes. Default: 4194304 (4 MiB).
     #[schemars(range(min = 1024, max = 2147483647))]
     pub max_message_bytes: usize,
@@ -66,15 +75,27 @@ pub struct ListenSection {
     /// Calls that one connection may have open at a time. Default: 200.
     #[schemars(range(min = 1, max = 100000))]
     pub max_streams_per_connection: u32,
-    /// Connections that may be open at a time. Default: 10000.
+    /// Connections that may be open at a time; the newest takes the place of the oldest that has
+    /// never made a call. Lowered, with a warning, where the process may not open as many files.
+    /// Default: 16384.
     #[schemars(range(min = 1, max = 1000000))]
     pub max_connections: usize,
-    /// Time for a new connection to send its first request. Default: 10s.
+    /// Connections that one address (of IPv6: one network of 64 bits) may have open at a time.
+    /// Default: unset, two thirds of max_connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000000))]
+    pub max_connections_per_address: Option<usize>,
+    /// Time for a new connection to shake hands and to say which HTTP it speaks, and for a header
+    /// that was begun to end. Default: 10s.
     pub handshake_timeout: HumanDuration,
     /// Time for open calls to end after the server was told to stop; what is left is cut off. May
     /// be 0s. Default: 30s.
     #[schemars(extend("format" = "duration-or-zero"))]
     pub drain_timeout: HumanDuration,
+    /// Time after the server was told to stop in which it answers new connections still, to say
+    /// that it leaves; then its port is free for a successor. May be 0s. Default: 5s.
+    #[schemars(extend("format" = "duration-or-zero"))]
+    pub farewell_timeout: HumanDuration,
     /// A connection that was silent for this long is asked whether it is still there. Default: 30s.
     pub keepalive_interval: HumanDuration,
     /// Time to answer that question before the connection is closed. Default: 20s.
@@ -86,17 +107,66 @@ impl Default for ListenSection {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8484)),
             allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
             allow_insecure_public: false,
+            tls: TlsSection::default(),
             max_message_bytes: 4 * 1024 * 1024,
             max_header_bytes: 16 * 1024,
             max_streams_per_connection: 200,
-            max_connections: 10_000,
+            max_connections: 16_384,
+            max_connections_per_address: None,
             handshake_timeout: HumanDuration::from_secs(10),
             drain_timeout: HumanDuration::from_secs(30),
+            farewell_timeout: HumanDuration::from_secs(5),
             keepalive_interval: HumanDuration::from_secs(30),
             keepalive_timeout: HumanDuration::from_secs(20),
         }
     }
+}
+
+/// The files of TLS, in PEM. They are read again when they change and on SIGHUP; open connections
+/// go on. A relative path starts at the folder of the file that names it.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsSection {
+    /// Certificate of the server, with those between it and the root. Default: unset, no TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// Private key of the certificate. Default: unset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// Certificates that may have signed those of callers. Default: unset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<PathBuf>,
+    /// Whether callers show a certificate. none: they are not asked. optional: one that is shown
+    /// must be valid. required: without one they are not let in. Default: required where client_ca
+    /// is set, else none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_auth: Option<ClientAuth>,
+}
+
+// Explained on the field, as with LogFormat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuth {
+    None,
+    Optional,
+    Required,
+}
+
+/// Where the admin services answer.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminSection {
+    /// IP address and port of a listener of their own; they then answer nowhere else. Default:
+    /// unset, they answer on listen.address where that is on the loopback interface.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "socket-address"))]
+    pub address: Option<SocketAddr>,
+    /// Answer them on listen.address although other machines can reach it. Default: false.
+    pub on_public: bool,
+    /// Encryption of that listener. Default: as in listen.tls.
+    pub tls: TlsSection,
 }
 
 /// Answers that are sent piece by piece.
@@ -105,11 +175,17 @@ impl Default for ListenSection {
 pub struct StreamSection {
     /// A stream that had nothing to say for this long sends a sign of life. Default: 15s.
     pub heartbeat_interval: HumanDuration,
+    /// Time that a reader may leave a stream unread that has more for it; then the stream ends, and
+    /// with it the call to the provider. Default: 30s.
+    pub stall_timeout: HumanDuration,
 }
 
 impl Default for StreamSection {
     fn default() -> Self {
-        Self { heartbeat_interval: HumanDuration::from_secs(15) }
+        Self {
+            heartbeat_interval: HumanDuration::from_secs(15),
+            stall_timeout: HumanDuration::from_secs(30),
+        }
     }
 }
 
@@ -282,7 +358,7 @@ pub struct AccountSection {
     #[schemars(extend("format" = "http-uri"))]
     pub base_uri: Option<String>,
     /// What the provider's protocol wants to know of the account beside key and address.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "ProtocolSettings::is_usual")]
     pub settings: ProtocolSettings,
 }
 
@@ -298,4 +374,10 @@ pub struct ProtocolSettings {
     /// Whether the key is a token that is sent as a bearer, such as one of Entra ID, whatever the
     /// provider's keys are sent as. Default: false.
     pub bearer: bool,
+}
+
+impl ProtocolSettings {
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }

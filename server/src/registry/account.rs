@@ -40,7 +40,7 @@ pub struct AccountSettings {
     /// The address that its key was given for: it travels to no other. Empty = it has no key here.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub key_for: String,
-    #[serde(skip_serializing_if = "is_usual")]
+    #[serde(skip_serializing_if = "ProtocolSettings::is_usual")]
     pub protocol: ProtocolSettings,
     /// `providers/{provider}/models/{model}`. Empty = all of its provider.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -77,10 +77,6 @@ pub struct Budget {
     pub day_pico_usd: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub month_pico_usd: Option<i64>,
-}
-
-fn is_usual(settings: &ProtocolSettings) -> bool {
-    *settings == ProtocolSettings::default()
 }
 
 impl Account {

@@ -192,9 +192,7 @@ impl Base {
             }
         };
         let protocol = match below {
-            Some(one) if settings.protocol == ProtocolSettings::default() => {
-                one.account.settings.protocol.clone()
-            }
+            Some(one) if settings.protocol.is_usual() => one.account.settings.protocol.clone(),
             _ => settings.protocol.clone(),
         };
         let settings = AccountSettings { protocol, base_uri: own.unwrap_or_default(), ..settings };

@@ -37,6 +37,12 @@ pub struct ModelRow {
     pub context_tokens: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<i64>,
+    /// Length of the vectors that it makes, where nothing else is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dimensions: Option<u32>,
+    /// Texts that one question may embed; `None` = as many as the contract allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_batch: Option<usize>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
     /// Parameters that this model refuses although its provider takes them.
@@ -202,6 +208,8 @@ impl ModelRow {
             output_kinds: vec![MediaKind::Text, MediaKind::Vector],
             context_tokens: None,
             max_output_tokens: None,
+            dimensions: None,
+            max_batch: None,
             features: vec!["streaming".to_owned()],
             refuses: Vec::new(),
             lifecycle: Lifecycle::Active,

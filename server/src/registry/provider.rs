@@ -262,6 +262,15 @@ impl ProviderRow {
         }
     }
 
+    /// Whether its vectors can be asked for with what they are for.
+    pub fn takes_purpose(&self, dialect: &str) -> bool {
+        match dialect {
+            "openai_chat" | "openai_responses" => !self.openai.purpose_field.is_empty(),
+            "ollama" | "sandbox" => false,
+            _ => true,
+        }
+    }
+
     /// Its key variables, then those of its address.
     pub fn required_env(&self) -> Vec<String> {
         let key = self.auth.key_env.first().filter(|_| self.auth.scheme != AuthScheme::None);

@@ -17,12 +17,15 @@ use std::{
 use axum::Router;
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
-use http::{HeaderMap, HeaderName, Method as HttpMethod, Version, header};
+use http::{HeaderMap, HeaderName, Method as HttpMethod, StatusCode, Version, header};
 use http_body::Body as _;
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Incoming;
 use mediary_domain::{Error, Kind};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 use tonic::{Status, body::Body, codegen::BoxFuture};
 use tonic_web::{GrpcWebLayer, GrpcWebService};
 use tower::{Layer as _, Service, ServiceExt as _};
@@ -46,6 +49,8 @@ type Response = http::Response<Body>;
 /// What is read of a request that was refused already.
 const MOST_HEARD_OUT: usize = 64 << 20;
 const LONGEST_HEARD_OUT: Duration = Duration::from_secs(5);
+/// What a stream gets beyond its deadline to begin with its end.
+const TO_SAY_WHY: Duration = Duration::from_secs(1);
 
 /// When a call must have ended; every method finds it in its request's extensions.
 #[derive(Clone, Copy, Debug)]
@@ -54,16 +59,24 @@ pub struct Deadline(pub Instant);
 pub struct Gate {
     pub methods: Methods,
     pub access: Access,
+    /// Who calls without a key, if anybody may.
+    pub anonymous: Option<Caller>,
     pub trail: Trail,
     pub allowed_origins: Vec<String>,
     pub clock: Clock,
     /// Whether only this machine reaches the listener.
     pub is_loopback: bool,
+    /// Whether the admin services answer on this listener.
+    pub serves_admin: bool,
+    /// By which the server may be called where only this machine reaches it.
+    pub allowed_hosts: Vec<String>,
     /// Scheme, host and port of `server.public_base_uri`.
     pub public_origin: Option<String>,
     pub stalls: Stalls,
     /// Fired when no new work is taken.
     pub draining: CancellationToken,
+    /// Counts those that are open.
+    pub calls: TaskTracker,
 }
 
 /// One port for both: gRPC and grpc-web, and everything else.
@@ -113,7 +126,25 @@ impl Service<http::Request<Incoming>> for Front {
         if let Some(address) = self.address {
             request.extensions_mut().insert(PeerAddress(address));
         }
-        match Peer::of(&request) {
+        let peer = Peer::of(&request);
+        // 0. Whoever calls the server by a name that is not its own gets nowhere.
+        if let Some(wrong) = doors.calls.0.gate.wrong_host(&request) {
+            let answer = match peer {
+                Peer::Other => misdirected(),
+                Peer::Program | Peer::Browser => {
+                    let message =
+                        "the server is not called by this name: add it to listen.allowed_hosts";
+                    refused(&Error::new(Kind::OriginNotAllowed, message).fact("host", wrong))
+                }
+            };
+            return async { Ok(answer) }.boxed();
+        }
+        // Every call is a POST (gRPC over HTTP/2, requests); tonic does not look.
+        let is_call = matches!(*request.method(), HttpMethod::POST | HttpMethod::OPTIONS);
+        if !is_call && !matches!(peer, Peer::Other) {
+            return async { Ok(bare(StatusCode::METHOD_NOT_ALLOWED, "")) }.boxed();
+        }
+        match peer {
             Peer::Program => {
                 let request = request.map(Body::new);
                 async move { Ok(doors.calls.answer(request).await) }.boxed()
@@ -214,9 +245,12 @@ impl Calls {
             Ok(answer) => answer,
             Err(request) => return refused(&unknown(request.uri().path())),
         };
+        // A method ends its own stream, with an event that says why; but a request that never comes
+        // whole gets to no method.
+        let grace = if pass.streams { TO_SAY_WHY } else { Duration::ZERO };
         let response = match pass.wait {
             None => answer.await,
-            Some(wait) => match tokio::time::timeout(wait, answer).await {
+            Some(wait) => match tokio::time::timeout(wait.saturating_add(grace), answer).await {
                 Ok(response) => response,
                 Err(_) => return refused(&deadline_exceeded(wait)),
             },
@@ -303,6 +337,29 @@ impl Gate {
             || (!self.is_loopback && !host.is_empty() && asked == Some(host))
     }
 
+    /// Whether `host`, with its port if there is one, means this server.
+    fn is_called(&self, host: &str) -> bool {
+        let name = without_port(host);
+        let is_one =
+            |known: &str| host.eq_ignore_ascii_case(known) || name.eq_ignore_ascii_case(known);
+        let public = self.public_origin.as_deref().and_then(|origin| origin.split_once("://"));
+        !self.is_loopback
+            || is_this_machine(name)
+            || self.allowed_hosts.iter().any(|known| is_one(known))
+            || public.is_some_and(|(_, known)| is_one(without_port(known)))
+    }
+
+    /// A page may have its own name point at this machine (DNS rebinding): its browser then takes
+    /// the server for that page's own, sends no `Origin` with a simple request, and shows the
+    /// answer. What it cannot do is to call it by another name. The name, where it is wrong.
+    fn wrong_host<B>(&self, request: &http::Request<B>) -> Option<String> {
+        let called = request.uri().authority().map(|authority| authority.as_str());
+        let header = request.headers().get(header::HOST);
+        let header = header.map(|value| value.to_str().unwrap_or_default());
+        let mut names = called.into_iter().chain(header);
+        names.find(|host| !self.is_called(host)).map(str::to_owned)
+    }
+
     /// Only browsers send `Origin`, and they cannot be made to lie about it.
     fn origin(&self, headers: &HeaderMap) -> Result<(), Error> {
         let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
@@ -333,6 +390,12 @@ impl Gate {
         let places = self.places(&caller, method);
         request.extensions_mut().insert(caller);
         let places = places?;
+        if !self.serves_admin && method.is_admin() {
+            let message = "the admin services do not answer here: call admin.address, or set \
+                           admin.on_public";
+            let error = Error::new(Kind::MethodDisabled, message);
+            return Err(error.fact("method", method.full_name.as_str()));
+        }
         if !method.is_served {
             let message = format!("{} is not built into this server", method.full_name);
             let error = Error::new(Kind::MethodDisabled, message);
@@ -348,9 +411,7 @@ impl Gate {
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(Deadline(deadline));
         }
-        // A stream is ended by its method, with an event that says why.
-        let wait = (deadline.is_some() && !method.streams).then_some(wait);
-        Ok(Pass { wait, streams: method.streams, places })
+        Ok(Pass { wait: deadline.is_some().then_some(wait), streams: method.streams, places })
     }
 
     /// Health and reflection are not ours and have no policy. Health is for everybody, and tells
@@ -369,12 +430,14 @@ impl Gate {
 
     fn caller(&self, request: &Request) -> Result<Caller, Error> {
         let address = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
-        Ok(Caller { address, ..self.access.identify(request.headers())? })
+        Ok(Caller { address, ..self.access.identify(request.headers(), self.anonymous.as_ref())? })
     }
 
     fn places(&self, caller: &Caller, method: &Method) -> Result<Places, Error> {
-        let Some(key) = &caller.key else { return Ok(Places::default()) };
+        let open = Some(self.calls.token());
+        let Some(key) = &caller.key else { return Ok(Places { open, ..Places::default() }) };
         Ok(Places {
+            open,
             call: Some(key.begin_call(&self.clock)?),
             stream: if method.streams { Some(key.begin_stream()?) } else { None },
         })
@@ -389,9 +452,11 @@ struct Pass {
     places: Places,
 }
 
-/// What a call takes up of the limits of its key, until it is over.
+/// What a call takes up until it is over: of the drain's patience, and of the limits of its key.
 #[derive(Default)]
 pub struct Places {
+    #[expect(dead_code, reason = "what counts is when it is dropped")]
+    open: Option<TaskTrackerToken>,
     #[expect(dead_code, reason = "what counts is when it is dropped")]
     call: Option<CallPlace>,
     stream: Option<StreamPlace>,
@@ -404,12 +469,27 @@ impl Places {
     }
 }
 
+/// What a client may call a loopback address; names that end in .localhost never leave a machine
+/// (RFC 6761, 6.3).
+fn is_this_machine(name: &str) -> bool {
+    const BELOW: &str = ".localhost";
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+    let end = name.len().checked_sub(BELOW.len()).and_then(|at| name.get(at..));
+    name.eq_ignore_ascii_case("localhost")
+        || end.is_some_and(|end| end.eq_ignore_ascii_case(BELOW))
+        || address.parse::<IpAddr>().is_ok_and(|one| one.to_canonical().is_loopback())
+}
+
 fn is_loopback(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
+    matches!(without_port(host), "localhost" | "127.0.0.1" | "[::1]")
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
-    };
-    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+    }
 }
 
 pub fn deadline_exceeded(wait: Duration) -> Error {
@@ -458,6 +538,19 @@ fn refused(error: &Error) -> Response {
     error::status(error).into_http()
 }
 
+fn misdirected() -> Response {
+    let message = "this server is not called by this name: see listen.allowed_hosts\n";
+    bare(StatusCode::MISDIRECTED_REQUEST, message)
+}
+
+/// An answer to what is no call.
+fn bare(status: StatusCode, text: &'static str) -> Response {
+    let mut response =
+        http::Response::new(Body::new(Full::from(text).map_err(|never| match never {})));
+    *response.status_mut() = status;
+    response
+}
+
 /// No RPC of the contract and none of the standard services.
 fn unknown(path: &str) -> Error {
     let method = path.trim_start_matches('/').replace('/', ".");
@@ -484,6 +577,18 @@ mod tests {
         assert_eq!(read("99999999H").unwrap(), Some(Duration::from_secs(99_999_999 * 3_600)));
         for nonsense in ["", "S", "5", "-1S", "123456789S", "5 S", "5x", "é"] {
             assert!(read(nonsense).is_err(), "{nonsense:?}");
+        }
+    }
+
+    #[test]
+    fn what_clients_call_a_loopback_address_is_this_machine() {
+        for name in
+            ["localhost", "LocalHost.", "a.localhost", "127.0.0.1", "127.8.0.1", "[::1]", "::1"]
+        {
+            assert!(is_this_machine(name), "{name}");
+        }
+        for name in ["", "localhost.evil.example", "evillocalhost", "127.0.0.1.nip.io", "0.0.0.0"] {
+            assert!(!is_this_machine(name), "{name}");
         }
     }
 

@@ -26,6 +26,13 @@ pub struct Method {
     pub is_served: bool,
 }
 
+impl Method {
+    /// Whether it is one of those that run the server.
+    pub fn is_admin(&self) -> bool {
+        self.full_name.starts_with("mediary.admin.")
+    }
+}
+
 /// By HTTP path, `/mediary.v1.TextService/StreamText`.
 #[derive(Debug, Default)]
 pub struct Methods(HashMap<String, Method>);

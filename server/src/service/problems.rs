@@ -29,7 +29,8 @@ impl Problems {
         }));
     }
 
-    pub fn or<T>(self, sound: T) -> Result<T> {
-        self.0.map_or(Ok(sound), Err)
+    /// What was parsed, if nothing is wrong with it.
+    pub fn result<T>(self, parsed: T) -> Result<T> {
+        self.0.map_or(Ok(parsed), Err)
     }
 }

@@ -22,10 +22,8 @@ use tracing::info;
 use super::layers::Places;
 use crate::{access, clock::Clock, error::status};
 
-/// How long a reader may leave a stream alone that has more for it.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How often all streams are looked at.
-const ROUND: Duration = Duration::from_secs(1);
+/// How often all streams are looked at, at most and at least.
+const ROUNDS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// Watches every open stream.
 #[derive(Clone)]
@@ -45,11 +43,12 @@ struct Watched {
 }
 
 impl Stalls {
-    pub fn new(clock: Clock) -> Self {
-        Self(Arc::new(Inner { clock, patience: PATIENCE, streams: Mutex::default() }))
+    /// `patience`: how long a reader may leave a stream alone that has more for it.
+    pub fn new(clock: Clock, patience: Duration) -> Self {
+        Self(Arc::new(Inner { clock, patience, streams: Mutex::default() }))
     }
 
-    /// Has the body of a streamed answer watched.
+    /// Has the body of a streamed answer watched; its `places` are given back with the body.
     pub fn watch(&self, response: Response<Body>, places: Places) -> Response<Body> {
         response.map(|body| {
             let left = Some(self.0.clock.now());
@@ -61,8 +60,9 @@ impl Stalls {
 
     /// Looks after them for ever.
     pub async fn sweep(&self) {
+        let round = (self.0.patience / 10).clamp(ROUNDS.0, ROUNDS.1);
         loop {
-            tokio::time::sleep(ROUND).await;
+            tokio::time::sleep(round).await;
             let ended = self.end_stalled();
             if ended > 0 {
                 info!(streams = ended, "ended {ended} streams whose readers stopped reading");
@@ -172,7 +172,7 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "the moment from which the test's clock counts")]
     async fn a_stream_is_ended_when_its_reader_leaves_it_and_not_while_the_provider_thinks() {
         let source = Arc::new(Stepped(Instant::now(), AtomicU64::new(0)));
-        let stalls = Stalls::new(Clock::new(source.clone()));
+        let stalls = Stalls::new(Clock::new(source.clone()), Duration::from_secs(30));
         let data =
             |text: &'static str| Ok::<_, Status>(Frame::data(Bytes::from_static(text.as_bytes())));
         let frames = async_stream::stream! {

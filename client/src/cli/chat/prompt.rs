@@ -1,14 +1,19 @@
 //! What a chat is fed with: arguments, standard input, pictures, a schema.
 
 use std::{
-    fs::File,
-    io::{self, IsTerminal as _, Read},
+    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
 };
 
 use mediary_proto::v1::{self, AssetRef, InlineAsset, MessageRole, asset_ref::Source, part::Kind};
 
-use crate::{cli::problem::Problem, message};
+use crate::{
+    cli::{
+        feed::{bytes, named, open, text},
+        problem::Problem,
+    },
+    message,
+};
 
 /// Most text of a request.
 const TEXT_LIMIT: u64 = 2 << 20;
@@ -46,7 +51,7 @@ pub(super) fn images(files: &[PathBuf]) -> Result<Vec<Kind>, Problem> {
 
 /// The text of a JSON Schema, checked to be JSON.
 pub(super) fn schema(file: &Path) -> Result<String, Problem> {
-    let name = format!("`{}`", file.display());
+    let name = named(file);
     let schema = text(&name, open(file)?, SCHEMA_LIMIT)?;
     match serde_json::from_str::<serde_json::Value>(&schema) {
         Ok(_) => Ok(schema),
@@ -71,7 +76,7 @@ fn choose(arguments: &str, piped: Option<&str>) -> Result<Prompt, Problem> {
 }
 
 fn image(file: &Path) -> Result<Kind, Problem> {
-    let name = format!("`{}`", file.display());
+    let name = named(file);
     let content = bytes(&name, open(file)?, IMAGE_LIMIT)?;
     if content.is_empty() {
         return Err(Problem::Usage(format!("{name} is empty")));
@@ -81,36 +86,10 @@ fn image(file: &Path) -> Result<Kind, Problem> {
     Ok(Kind::Asset(AssetRef { source: Some(Source::Inline(inline)) }))
 }
 
-fn open(file: &Path) -> Result<File, Problem> {
-    File::open(file)
-        .map_err(|error| Problem::Usage(format!("cannot read `{}`: {error}", file.display())))
-}
-
-fn text(name: &str, from: impl Read, limit: u64) -> Result<String, Problem> {
-    String::from_utf8(bytes(name, from, limit)?)
-        .map_err(|_| Problem::Usage(format!("{name} is not text in UTF-8")))
-}
-
-fn bytes(name: &str, from: impl Read, limit: u64) -> Result<Vec<u8>, Problem> {
-    let mut bytes = Vec::new();
-    from.take(limit + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Problem::Usage(format!("cannot read {name}: {error}")))?;
-    if bytes.len() as u64 > limit {
-        let limit = if limit < IMAGE_LIMIT {
-            format!("{} KiB", limit >> 10)
-        } else {
-            format!("{} MiB", limit >> 20)
-        };
-        return Err(Problem::Usage(format!(
-            "{name} is larger than {limit}, the most a request can carry"
-        )));
-    }
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     fn once(text: &str) -> Prompt {

@@ -37,7 +37,7 @@ impl Turn<'_> {
     /// Asks once; with `-o json` the object is printed whether the answer is whole or not.
     pub(super) async fn once(&self, request: TextRequest) -> Result<(), Problem> {
         let (response, end) = self.ask(request).await;
-        if self.out.json {
+        if self.out.is_json() {
             self.out.json(&json::answer(response, end.as_ref().err()))?;
         }
         end
@@ -132,7 +132,7 @@ impl Turn<'_> {
     }
 
     fn show_text(&self, text: &str, screen: &mut Screen) -> Result<(), Problem> {
-        if self.out.json || text.is_empty() {
+        if self.out.is_json() || text.is_empty() {
             return Ok(());
         }
         if std::mem::take(&mut screen.thinking) {

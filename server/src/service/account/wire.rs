@@ -116,7 +116,7 @@ fn state(account: &Account) -> WireState {
 }
 
 fn protocol(settings: &ProtocolSettings) -> String {
-    if *settings == ProtocolSettings::default() {
+    if settings.is_usual() {
         return String::new();
     }
     serde_json::to_string(settings).unwrap_or_default()
@@ -232,7 +232,7 @@ pub fn parse(id: &str, provider: &str, wire: pb::Account) -> Result<Wanted> {
     }
     let limits = wire.limits.map(|limits| limits_of(&limits, &mut problems));
     let budget = wire.budget.map(|budget| budget_of(&budget, &mut problems));
-    problems.or(Wanted {
+    problems.result(Wanted {
         display_name: match wire.display_name.as_str() {
             "" => id.to_owned(),
             name => name.to_owned(),

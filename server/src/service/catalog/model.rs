@@ -123,7 +123,7 @@ pub fn parse(
         described: true,
         ..row
     };
-    problems.or(row)
+    problems.result(row)
 }
 
 /// An id out of the provider's own: `meta-llama/Llama-3.3-70B` -> `meta-llama-llama-3-3-70b`.

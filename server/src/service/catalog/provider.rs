@@ -72,7 +72,7 @@ pub fn parse(
         Ok(row) => row,
         Err(error) => {
             problems.add(error);
-            return problems.or(own);
+            return problems.result(own);
         }
     };
     for (path, problem) in row.problems() {
@@ -92,5 +92,5 @@ pub fn parse(
                        leave it empty";
         problems.field("provider.required_env", problem);
     }
-    problems.or(row)
+    problems.result(row)
 }

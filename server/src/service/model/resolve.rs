@@ -40,7 +40,7 @@ impl ModelApi {
         let wish = parse::wish(target, capability, &[capability.as_str()], &mut problems);
         let expected = request.expected_usage.as_ref().map(|usage| expected(usage, &mut problems));
         let wish = Wish { permit: caller.permit(), expected_usage: expected, ..wish };
-        problems.or(())?;
+        problems.result(())?;
         let call = ChatCall { messages: Vec::new(), parameters };
         let setting = Setting { sandbox_in_auto: self.sandbox_in_auto, now };
         let survey = survey(&snapshot, &wish, call, setting)?;

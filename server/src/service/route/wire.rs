@@ -133,7 +133,7 @@ pub fn parse(task: &str, wire: Route, snapshot: &Snapshot) -> Result<RouteRow> {
     if wire.max_cost_pico_usd.is_some_and(|most| most < 0) {
         problems.field("route.max_cost_pico_usd", "must not be negative");
     }
-    problems.or(())?;
+    problems.result(())?;
     let (Some(target), Some(capability)) = (first, capability) else {
         return Err(Error::bug("a route that is wrong in nothing lacks its target"));
     };

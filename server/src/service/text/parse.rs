@@ -8,13 +8,16 @@ use std::{collections::BTreeMap, time::Duration};
 
 use mediary_domain::{Capability, ChatCall, Error, Kind, Result, Target};
 use mediary_proto::v1::{
-    self, GenerateTextRequest, StreamTextRequest, model_target::Target as WireTarget,
+    self, CountTokensRequest, GenerateTextRequest, StreamTextRequest,
+    model_target::Target as WireTarget,
 };
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::{super::problems::Problems, capability, limits};
+pub(super) use self::parameters::provider_options;
+use super::super::problems::Problems;
+use super::{capability, limits};
 use crate::{
     access::{Caller, Permit},
     routing::Wish,
@@ -35,11 +38,19 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// A question that is counted and not asked.
+    pub fn count(request: CountTokensRequest, caller: &Caller) -> Result<Self> {
+        let mut problems = Problems::default();
+        let CountTokensRequest { target, messages, parameters } = request;
+        let asked = asked(target, messages, parameters, &BTreeMap::new(), "", &mut problems);
+        problems.result(asked.of(caller))
+    }
+
     pub fn generate(request: GenerateTextRequest, caller: &Caller) -> Result<Self> {
         let mut problems = Problems::default();
         let GenerateTextRequest { target, messages, parameters, labels, request_id } = request;
         let asked = asked(target, messages, parameters, &labels, &request_id, &mut problems);
-        problems.or(asked.of(caller))
+        problems.result(asked.of(caller))
     }
 
     pub fn stream(request: StreamTextRequest, caller: &Caller) -> Result<Self> {
@@ -67,7 +78,7 @@ impl Asked {
         let grace = resumable.then(|| grace(disconnect_grace, &mut problems));
         let asked = asked(target, messages, parameters, &labels, &request_id, &mut problems);
         let asked = Self { grace, request_id, fingerprint, ..asked };
-        problems.or(asked.of(caller))
+        problems.result(asked.of(caller))
     }
 
     /// With what its caller may use.
@@ -106,9 +117,7 @@ fn asked(
     problems: &mut Problems,
 ) -> Asked {
     check_labels(labels, problems);
-    if !request_id.is_empty() && (request_id.len() > 36 || Uuid::parse_str(request_id).is_err()) {
-        problems.field("request_id", "must be a UUID of at most 36 characters, or empty");
-    }
+    check_request_id(request_id, problems);
     let messages = message::parse_all(messages, problems);
     let parameters = parameters::parse(parameters.unwrap_or_default(), problems);
     let has_images = messages
@@ -173,7 +182,13 @@ pub fn wish(
     }
 }
 
-fn check_labels(labels: &BTreeMap<String, String>, problems: &mut Problems) {
+pub(super) fn check_request_id(request_id: &str, problems: &mut Problems) {
+    if !request_id.is_empty() && (request_id.len() > 36 || Uuid::parse_str(request_id).is_err()) {
+        problems.field("request_id", "must be a UUID of at most 36 characters, or empty");
+    }
+}
+
+pub(super) fn check_labels(labels: &BTreeMap<String, String>, problems: &mut Problems) {
     if labels.len() > limits::LABELS {
         problems.field("labels", format!("holds at most {} labels", limits::LABELS));
     }

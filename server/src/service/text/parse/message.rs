@@ -13,15 +13,18 @@ pub fn parse_all(wire: Vec<v1::Message>, problems: &mut Problems) -> Vec<Message
         problems.field("messages", format!("holds at most {} messages", limits::MESSAGES));
         return Vec::new();
     }
+    // Before any of them is looked at: a message has room for a million that are all wrong.
+    let parts: usize = wire.iter().flat_map(|message| &message.parts).map(count).sum();
+    if parts > limits::PARTS {
+        problems.field("messages", format!("hold at most {} parts in all", limits::PARTS));
+        return Vec::new();
+    }
     let mut size = Size::default();
     let messages: Vec<Message> = wire
         .into_iter()
         .enumerate()
         .map(|(index, message)| parse(index, message, &mut size, problems))
         .collect();
-    if size.parts > limits::PARTS {
-        problems.field("messages", format!("hold at most {} parts in all", limits::PARTS));
-    }
     if size.text > limits::TEXT_BYTES {
         let most = limits::TEXT_BYTES;
         problems.field("messages", format!("hold at most {most} bytes of text in all"));
@@ -32,9 +35,16 @@ pub fn parse_all(wire: Vec<v1::Message>, problems: &mut Problems) -> Vec<Message
     messages
 }
 
+/// With those within the answer of a tool.
+fn count(part: &v1::Part) -> usize {
+    1 + match &part.kind {
+        Some(part::Kind::ToolResult(result)) => result.parts.iter().map(count).sum(),
+        _ => 0,
+    }
+}
+
 #[derive(Default)]
 struct Size {
-    parts: usize,
     text: usize,
 }
 
@@ -81,7 +91,6 @@ fn parse_part(
     size: &mut Size,
     problems: &mut Problems,
 ) -> Option<Part> {
-    size.parts += 1;
     match wire.kind {
         None => {
             problems.field(field, "must be one of text, asset, tool_call, tool_result, reasoning");
