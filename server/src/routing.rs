@@ -5,11 +5,13 @@
 
 mod embed;
 mod fit;
+mod left_out;
 mod plan;
 mod run;
 
 pub use self::{
     embed::{check_size, embed},
-    plan::{Wish, plan},
+    left_out::{LeftOut, Why},
+    plan::{Candidate, Setting, Wish, plan, survey},
     run::{Outcome, Run, Step},
 };

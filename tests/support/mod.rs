@@ -5,6 +5,7 @@
 //! it through real clients. Nothing sleeps to wait for something: it waits for the thing.
 #![expect(dead_code, reason = "each test file uses its own part of the harness")]
 
+pub mod admin;
 pub mod ask;
 pub mod certificates;
 pub mod cut;

@@ -3,10 +3,10 @@
 mod answer;
 mod counting;
 mod embedding;
-mod events;
+pub mod events;
 mod generation;
 pub mod limits;
-mod parse;
+pub mod parse;
 mod reading;
 mod repeats;
 mod telling;
@@ -39,7 +39,7 @@ use crate::{
     clock::Clock,
     error::status,
     registry::Registry,
-    routing::{Run, plan},
+    routing::{Run, Setting, plan},
 };
 
 pub const METHODS: &[&str] = &[
@@ -96,11 +96,15 @@ impl TextApi {
         }
     }
 
+    fn setting(&self) -> Setting {
+        Setting { sandbox_in_auto: self.sandbox_in_auto, now: self.clock.wall() }
+    }
+
     fn accept(&self, asked: Asked, generation: Arc<str>) -> Result<Accepted> {
-        let include_reasoning =
-            asked.call.parameters.reasoning.as_ref().is_some_and(|reasoning| reasoning.include);
         let snapshot = self.registry.now();
-        let plan = plan(&snapshot, &asked.wish, asked.call, self.sandbox_in_auto)?;
+        let plan = plan(&snapshot, &asked.wish, asked.call, self.setting())?;
+        let reasoning = plan.call.parameters.reasoning.as_ref();
+        let include_reasoning = reasoning.is_some_and(|reasoning| reasoning.include);
         let first = &plan.candidates[0];
         Ok(Accepted {
             warnings: first.warnings.clone(),

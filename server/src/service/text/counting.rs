@@ -19,7 +19,7 @@ impl TextApi {
     ) -> Result<CountTokensResponse> {
         let caller = change::caller(&request)?;
         let asked = Asked::count(request.into_inner(), &caller)?;
-        let plan = plan(&self.registry.now(), &asked.wish, asked.call, self.sandbox_in_auto)?;
+        let plan = plan(&self.registry.now(), &asked.wish, asked.call, self.setting())?;
         let model = plan.candidates[0].model.clone();
         let mut failure = None;
         // The same model with another account counts alike; another model does not.

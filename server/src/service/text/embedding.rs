@@ -4,13 +4,10 @@ use mediary_domain::{Capability, ChatCall, EmbedCall, EmbedOptions, Result, Text
 use mediary_proto::v1::{EmbedTextRequest, EmbedTextResponse, Embedding};
 use tonic::Request;
 
-use super::{
-    TextApi, events, limits,
-    parse::{self, Problems},
-};
+use super::{TextApi, events, limits, parse};
 use crate::{
     routing::{Wish, check_size, embed, plan},
-    service::change,
+    service::{change, problems::Problems},
 };
 
 /// A request that is checked.
@@ -29,7 +26,7 @@ impl TextApi {
         wish.permit = caller.permit();
         // Who may be asked does not depend on the texts.
         let nothing = ChatCall { messages: Vec::new(), parameters: TextParameters::default() };
-        let plan = plan(&self.registry.now(), &wish, nothing, self.sandbox_in_auto)?;
+        let plan = plan(&self.registry.now(), &wish, nothing, self.setting())?;
         let most = limits::VECTOR_BYTES;
         let done = embed(plan, &call, most, &self.clock).await?;
         let vectors = done.embedded.vectors;
@@ -89,6 +86,7 @@ fn asked(request: EmbedTextRequest) -> Result<Asked> {
         ),
     };
     let capability = Capability::TextEmbedding;
-    let wish = parse::wish(target.unwrap_or_default(), capability, &mut problems);
+    let target = target.unwrap_or_default();
+    let wish = parse::wish(target, capability, &[capability.as_str()], &mut problems);
     problems.result(Asked { wish, call: EmbedCall { texts, options } })
 }

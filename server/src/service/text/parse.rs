@@ -2,7 +2,7 @@
 //! request is said at once.
 
 mod message;
-mod parameters;
+pub mod parameters;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,11 +16,15 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 pub(super) use self::parameters::provider_options;
+use super::super::problems::Problems;
 use super::{capability, limits};
 use crate::{
     access::{Caller, Permit},
     routing::Wish,
 };
+
+/// What a text call may be for.
+const TEXT: [&str; 2] = ["text-to-text", "image-to-text"];
 
 /// A request that is checked.
 pub struct Asked {
@@ -33,29 +37,6 @@ pub struct Asked {
     pub request_id: String,
     /// SHA-256 of the request without its id, to know it again.
     pub fingerprint: Vec<u8>,
-}
-
-/// Collects what is wrong.
-#[derive(Default)]
-pub(super) struct Problems(Option<Error>);
-
-impl Problems {
-    pub(super) fn field(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.add(Error::field(field, description));
-    }
-
-    /// What was parsed, if nothing is wrong with it.
-    pub(super) fn result<T>(self, parsed: T) -> Result<T> {
-        self.0.map_or(Ok(parsed), Err)
-    }
-
-    /// The first failure names the kind; all name their fields.
-    fn add(&mut self, error: Error) {
-        self.0 = Some(match self.0.take() {
-            Some(first) => first.and(error),
-            None => error,
-        });
-    }
 }
 
 impl Asked {
@@ -142,7 +123,7 @@ fn asked(
         .flat_map(|message| &message.parts)
         .any(|part| matches!(part, mediary_domain::Part::Image(_)));
     Asked {
-        wish: wish(target.unwrap_or_default(), capability(has_images), problems),
+        wish: wish(target.unwrap_or_default(), capability(has_images), &TEXT, problems),
         call: ChatCall { messages, parameters },
         grace: None,
         allow_restart: false,
@@ -151,9 +132,11 @@ fn asked(
     }
 }
 
-pub(super) fn wish(
+/// What the caller wants; `allowed` are the capabilities that an `auto` target may name.
+pub fn wish(
     target: v1::ModelTarget,
     capability: Capability,
+    allowed: &[&str],
     problems: &mut Problems,
 ) -> Wish {
     if !target.account.is_empty() {
@@ -179,18 +162,10 @@ pub(super) fn wish(
         Some(WireTarget::Preset(name)) => Target::Preset(named(name, "target.preset", problems)),
         Some(WireTarget::Route(task)) => Target::Route(named(task, "target.route", problems)),
         Some(WireTarget::Auto(auto)) => {
-            let (fits, what) = match capability {
-                Capability::TextEmbedding => {
-                    (["", "text-embedding"].as_slice(), "must be text-embedding, or empty")
-                }
-                // With pictures to look at or without: both are text.
-                _ => (
-                    ["", "text-to-text", "image-to-text"].as_slice(),
-                    "must be a text capability, or empty",
-                ),
-            };
-            if !fits.contains(&auto.capability.as_str()) {
-                problems.field("target.auto.capability", what);
+            let named = auto.capability.as_str();
+            if !named.is_empty() && !allowed.contains(&named) {
+                let problem = format!("must be {}, or empty", allowed.join(" or "));
+                problems.field("target.auto.capability", problem);
             }
             Target::Auto
         }
@@ -202,6 +177,7 @@ pub(super) fn wish(
         permit: Permit::default(),
         allow_fallback: fallback.allow.unwrap_or(!is_explicit || !fallback.models.is_empty()),
         fallback_models: fallback.models,
+        expected_usage: None,
     }
 }
 

@@ -3,8 +3,8 @@
 use std::{collections::HashSet, ops::RangeInclusive};
 
 use mediary_domain::{
-    Error, Kind, ReasoningOptions, ResponseFormat, TextParameters, Tool, ToolChoice,
-    UnsupportedPolicy,
+    Error, Kind, ReasoningOptions, ResponseFormat, SetNevertheless, TextParameters, Tool,
+    ToolChoice, UnsupportedPolicy,
 };
 use mediary_proto::v1::{
     self, UnsupportedParameterPolicy as WirePolicy, response_format::Format, tool_choice::Choice,
@@ -39,6 +39,11 @@ pub fn parse(wire: v1::TextParameters, problems: &mut Problems) -> TextParameter
         problems.field("parameters.stop", format!("holds at most {most} texts, none empty"));
     }
     let tools = tools(wire.tools, problems);
+    let set = SetNevertheless {
+        response_format: wire.response_format.as_ref().is_some_and(|one| one.format.is_some()),
+        tool_choice: wire.tool_choice.as_ref().is_some_and(|one| one.choice.is_some()),
+        unsupported: policy != WirePolicy::Unspecified,
+    };
     TextParameters {
         max_output_tokens: wire.max_output_tokens,
         temperature: wire.temperature,
@@ -62,6 +67,7 @@ pub fn parse(wire: v1::TextParameters, problems: &mut Problems) -> TextParameter
             wire.provider_options_json,
             problems,
         ),
+        set,
     }
 }
 
