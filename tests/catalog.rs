@@ -59,8 +59,12 @@ async fn all_sixteen_capabilities_are_told_with_who_could_serve_them() {
     for one in &all {
         assert!(!one.display_name.is_empty() && !one.input_kinds.is_empty(), "{one:?}");
         assert!(!one.output_kinds.is_empty(), "{one:?}");
-        // Without a key there is the sandbox, for text about text and about images.
-        let usable = if ["text-to-text", "image-to-text"].contains(&&*one.id) { 2 } else { 0 };
+        // Without a key there is the sandbox, for text about text and about images, and vectors.
+        let usable = match &*one.id {
+            "text-to-text" | "image-to-text" => 2,
+            "text-embedding" => 1,
+            _ => 0,
+        };
         assert_eq!(one.models_usable, usable, "{}", one.id);
     }
 }

@@ -448,9 +448,10 @@ fn models_are_listed_and_narrowed_down() {
     went_well(&ran);
     let rows = table(&ran);
     assert_eq!(rows[0], ["PROVIDER", "MODEL", "STATE", "CONTEXT", "CAPABILITIES"]);
-    assert_eq!(rows[1][..4], ["sandbox", "sandbox-reasoning", "usable", "131072"]);
-    assert_eq!(rows[2][..3], ["sandbox", "sandbox-text", "usable"]);
-    assert_eq!(rows.len(), 3);
+    assert_eq!(rows[1][..3], ["sandbox", "sandbox-embedding", "usable"]);
+    assert_eq!(rows[2][..4], ["sandbox", "sandbox-reasoning", "usable", "131072"]);
+    assert_eq!(rows[3][..3], ["sandbox", "sandbox-text", "usable"]);
+    assert_eq!(rows.len(), 4);
 
     let first = house.run(&["models"], "");
     let all = house.run(&["models", "--all-pages"], "");

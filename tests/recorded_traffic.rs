@@ -6,6 +6,7 @@ mod support;
 use std::path::Path;
 
 use support::{
+    endpoints::{self, Desk},
     recordings::{self, Case},
     replay::{self, Stage},
 };
@@ -16,7 +17,7 @@ const PIECES: [usize; 6] = [0, 1, 2, 3, 7, 64];
 #[tokio::test(flavor = "multi_thread")]
 async fn our_own_recordings_yield_what_they_say_however_they_are_cut() {
     let cases = recordings::all(&recordings::own());
-    let (supported, rest): (Vec<_>, Vec<_>) = cases.into_iter().partition(replay::is_supported);
+    let (supported, rest): (Vec<_>, Vec<_>) = cases.into_iter().partition(is_supported);
     assert!(rest.is_empty(), "not played: {:?}", names(&rest));
     play_all(&supported).await;
 }
@@ -30,7 +31,7 @@ async fn recordings_from_elsewhere_yield_what_they_say_however_they_are_cut() {
         return;
     };
     let cases = recordings::all(Path::new(&folder));
-    let (supported, rest): (Vec<_>, Vec<_>) = cases.into_iter().partition(replay::is_supported);
+    let (supported, rest): (Vec<_>, Vec<_>) = cases.into_iter().partition(is_supported);
     println!("not played, their operation is not built yet ({}):", rest.len());
     for case in &rest {
         println!("  {} ({})", case.name, case.operation);
@@ -39,12 +40,23 @@ async fn recordings_from_elsewhere_yield_what_they_say_however_they_are_cut() {
     play_all(&supported).await;
 }
 
+fn is_supported(case: &Case) -> bool {
+    replay::is_supported(case) || endpoints::is_supported(case)
+}
+
 async fn play_all(cases: &[Case]) {
-    let stage = Stage::new(cases).await;
+    let (others, texts): (Vec<_>, Vec<_>) =
+        cases.iter().cloned().partition(endpoints::is_supported);
+    let (stage, desk) = (Stage::new(&texts).await, Desk::new(&others).await);
     let mut wrong = Vec::new();
     for case in cases {
         for piece in PIECES {
-            for what in stage.play(case, piece).await {
+            let found = if endpoints::is_supported(case) {
+                desk.play(case, piece).await
+            } else {
+                stage.play(case, piece).await
+            };
+            for what in found {
                 wrong.push(format!("{} in pieces of {piece}: {what}", case.name));
             }
         }

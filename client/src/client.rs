@@ -127,6 +127,25 @@ impl Client {
     }
 }
 
+/// Text, measured.
+impl Client {
+    /// Turns texts into vectors.
+    pub async fn embed(&self, mut request: v1::EmbedTextRequest) -> Result<v1::EmbedTextResponse> {
+        fill(&mut request.request_id);
+        let limit = self.limits.generate;
+        within(limit, self.raw().text().embed_text(timed(request, limit))).await
+    }
+
+    /// Counts the tokens of a conversation without answering it.
+    pub async fn count_tokens(
+        &self,
+        request: v1::CountTokensRequest,
+    ) -> Result<v1::CountTokensResponse> {
+        let limit = self.limits.unary;
+        within(limit, self.raw().text().count_tokens(timed(request, limit))).await
+    }
+}
+
 /// What there is.
 impl Client {
     /// Every model, page after page. An empty `parent` means all providers.

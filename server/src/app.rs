@@ -2,17 +2,20 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use mediary_domain::{Error, Inspection, Kind};
 use mediary_proto::{
     FILE_DESCRIPTOR_SET,
     admin::{
-        api_key_service_server::ApiKeyServiceServer, audit_service_server::AuditServiceServer,
+        account_service_server::AccountServiceServer, api_key_service_server::ApiKeyServiceServer,
+        audit_service_server::AuditServiceServer, catalog_service_server::CatalogServiceServer,
+        route_service_server::RouteServiceServer,
     },
     v1::{
         model_service_server::ModelServiceServer, server_service_server::ServerServiceServer,
         text_service_server::TextServiceServer,
     },
 };
-use mediary_store::Shared;
+use mediary_store::{RegistryRows, Shared};
 use mediary_store_sqlite::{Settings, SqliteStore};
 use tonic_health::server::HealthReporter;
 use tracing::info;
@@ -23,16 +26,20 @@ use crate::{
     config::{AnonymousRole, Config, Environment, Loaded},
     http::{self, Readiness},
     listener::{self, Entrance, Signals, tls::Tls},
+    provider::CallContext,
     providers::{self, Setup},
-    registry::{self, Keeper, Registry, Rows, Snapshot},
+    registry::{Base, Keeper, ProviderRow, Registry, Rows, Snapshot},
     service::{
         self,
+        account::AccountApi,
         api_key::ApiKeyApi,
         audit::AuditApi,
+        catalog::CatalogApi,
         layers::{Front, Gate},
         listing::PageTokens,
         methods::Methods,
         model::ModelApi,
+        route::RouteApi,
         server_info::ServerApi,
         services::Services,
         stall::Stalls,
@@ -40,6 +47,7 @@ use crate::{
         trail::Trail,
     },
     transport::Http,
+    vault::{self, Readable, Vault},
 };
 
 /// A house that stands and listens, and does not answer yet.
@@ -64,7 +72,6 @@ impl App {
 
         let transport =
             Http::new(clock.clone(), config.outbound.connect_timeout.get()).map_err(text)?;
-        let registry = Registry::new(snapshot(&config, &environment, transport, &clock)?);
         let ways = ways(&config)?;
         let terms = Terms {
             admin_key: config.auth.admin_key.clone(),
@@ -72,14 +79,18 @@ impl App {
         };
         let access = Access::new(clock.clone(), terms);
         let store = open_store(&config).await?;
-        let keeper = Arc::new(Keeper::new(store.clone(), access.clone()));
-        keeper.refresh().await.map_err(text)?;
+        let salt = store.registry().salt().await.map_err(text)?;
+        let base = base(&config, &environment, transport, &salt, &clock)?;
+        vault::reseal(&*store, base.vault(), &clock).await.map_err(text)?;
+        let registry = Registry::new(Snapshot::default());
+        let keeper = Keeper::new(store.clone(), access.clone(), Arc::new(base), registry.clone());
+        let keeper = Arc::new(keeper);
+        keeper.begin().await?;
         needs_a_key(&config, &ways, &access)?;
 
         let served = service::served();
         let stalls = Stalls::new(clock.clone(), config.stream.stall_timeout.get());
         let (health, health_service) = tonic_health::server::health_reporter();
-        let salt = store.registry().salt().await.map_err(text)?;
         let pages = Arc::new(PageTokens::new(&salt, clock.clone()));
         let services = services(&config, &registry, &keeper, &store, &pages, &clock, &signals)
             .add_service(health_service)
@@ -124,12 +135,17 @@ impl App {
         })
     }
 
-    /// Whether it could be built: reads the catalog and the certificates, binds nothing.
+    /// Whether it could be built: reads the catalog and the certificates, binds nothing and opens
+    /// no store.
     pub fn check(loaded: &Loaded, clock: &Clock) -> Result<(), String> {
         ways(&loaded.config)?;
         let transport =
             Http::new(clock.clone(), loaded.config.outbound.connect_timeout.get()).map_err(text)?;
-        snapshot(&loaded.config, &loaded.environment, transport, clock).map(drop)
+        let base = base(&loaded.config, &loaded.environment, transport, &[0; 32], clock)?;
+        let (_, complaints) = base.with(&RegistryRows::default(), &Snapshot::default());
+        let fatal = complaints.into_iter().filter(|one| one.is_fatal).map(|one| one.problem);
+        let fatal: Vec<String> = fatal.collect();
+        if fatal.is_empty() { Ok(()) } else { Err(fatal.join("\n")) }
     }
 
     /// Where it listens; the admin services may have an address of their own behind it.
@@ -250,12 +266,33 @@ fn ways(config: &Config) -> Result<Vec<Way>, String> {
     Ok([Some(main), aside].into_iter().flatten().collect())
 }
 
-fn snapshot(
+/// Asks a provider, with the first account there, what it says of itself: a free check of the key,
+/// and the models that it may use.
+pub async fn inspect(
+    loaded: &Loaded,
+    clock: &Clock,
+    provider: &str,
+) -> mediary_domain::Result<Inspection> {
+    let transport = Http::new(clock.clone(), loaded.config.outbound.connect_timeout.get())?;
+    let base = base(&loaded.config, &loaded.environment, transport, &[0; 32], clock)
+        .map_err(|problems| Error::field("catalog", problems))?;
+    let (snapshot, _) = base.with(&RegistryRows::default(), &Snapshot::default());
+    let none = || Error::not_found("mediary.v1.Provider", format!("providers/{provider}"));
+    let entry = snapshot.providers.get(provider).ok_or_else(none)?;
+    let account = entry.accounts.first().ok_or_else(|| {
+        Error::new(Kind::NoUsableAccount, format!("there is no account at {provider}"))
+    })?;
+    let cx = CallContext::of_account(entry.row.clone(), account.clone());
+    entry.adapters.own().inspect(&cx).await
+}
+
+fn base(
     config: &Config,
     environment: &Environment,
     http: Http,
+    salt: &[u8; 32],
     clock: &Clock,
-) -> Result<Snapshot, String> {
+) -> Result<Base, String> {
     let setup = Setup { http, clock: clock.clone() };
     let rows = Rows {
         folder: config.catalog.directory.as_deref(),
@@ -263,8 +300,11 @@ fn snapshot(
         environment,
         idle_timeout: config.outbound.idle_timeout.get(),
     };
-    registry::load(&rows, |dialect, row| providers::build(&setup, dialect, row))
-        .map_err(|problems| problems.join("\n"))
+    let vault = Vault::new(&config.vault, salt, clock.clone());
+    let readable = Readable::new(environment.clone(), &config.vault);
+    let build =
+        Box::new(move |dialect: &str, row: &ProviderRow| providers::build(&setup, dialect, row));
+    Base::read(&rows, vault, readable, build).map_err(|problems| problems.join("\n"))
 }
 
 fn services(
@@ -286,15 +326,36 @@ fn services(
         config.catalog.auto_includes_sandbox,
         signals.closing.clone(),
     );
+    let models = ModelApi::new(
+        registry.clone(),
+        pages.clone(),
+        clock.clone(),
+        config.catalog.auto_includes_sandbox,
+    );
+    let catalog = CatalogApi::new(store.clone(), keeper.clone(), registry.clone(), clock.clone());
+    let accounts = AccountApi::new(
+        store.clone(),
+        keeper.clone(),
+        registry.clone(),
+        pages.clone(),
+        clock.clone(),
+    );
+    let routes = RouteApi::new(
+        store.clone(),
+        keeper.clone(),
+        registry.clone(),
+        pages.clone(),
+        clock.clone(),
+    );
     let keys = ApiKeyApi::new(store.clone(), keeper.clone(), pages.clone(), clock.clone());
     let audit = AuditApi::new(store.clone(), pages.clone());
     Services::default()
         .add_service(ServerServiceServer::new(server).max_decoding_message_size(most))
-        .add_service(
-            ModelServiceServer::new(ModelApi::new(registry.clone(), pages.clone()))
-                .max_decoding_message_size(most),
-        )
+        .add_service(ModelServiceServer::new(models).max_decoding_message_size(most))
         .add_service(TextServiceServer::new(text).max_decoding_message_size(most))
+        .add_service(CatalogServiceServer::new(catalog).max_decoding_message_size(most))
+        .add_service(AccountServiceServer::new(accounts).max_decoding_message_size(most))
+        .add_service(RouteServiceServer::new(routes).max_decoding_message_size(most))
         .add_service(ApiKeyServiceServer::new(keys).max_decoding_message_size(most))
         .add_service(AuditServiceServer::new(audit).max_decoding_message_size(most))
 }

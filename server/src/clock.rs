@@ -60,6 +60,11 @@ impl Clock {
         key
     }
 
+    /// Fills it with what nobody can guess.
+    pub fn fill(&self, bytes: &mut [u8]) {
+        self.0.fill(bytes);
+    }
+
     /// Characters of lower-case base32 that nobody can guess, 5 bits each.
     pub fn random_text(&self, characters: usize) -> String {
         let mut bytes = vec![0; characters];

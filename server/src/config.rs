@@ -26,6 +26,7 @@ mod tests;
 use std::path::PathBuf;
 
 pub use environment::Environment;
+pub use formats::is_http_uri;
 pub use origin::{Origin, Setting};
 pub use problem::{Problem, Problems};
 pub use schema::schema_json;

@@ -60,6 +60,7 @@ pub fn code_and_reason(kind: Kind) -> (Code, &'static str) {
             (Code::ResourceExhausted, "UPSTREAM_RATE_LIMITED")
         }
         Kind::MessageTooLarge => (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"),
+        Kind::BudgetExceeded => (Code::ResourceExhausted, "BUDGET_EXCEEDED"),
         Kind::RateLimited => (Code::ResourceExhausted, "RATE_LIMITED"),
         Kind::TooManyStreams => (Code::ResourceExhausted, "TOO_MANY_STREAMS"),
         Kind::UpstreamUnavailable => (Code::Unavailable, "UPSTREAM_UNAVAILABLE"),

@@ -19,3 +19,4 @@ mod routing;
 mod service;
 pub mod telemetry;
 mod transport;
+mod vault;

@@ -1,29 +1,39 @@
 //! What exists: providers, models and accounts, in one immutable snapshot.
 //!
-//! Owns: reading rows (built in, from a folder, from the environment), checking them, and finding
-//! what a caller names. Leaves: choosing among what was found (`routing`).
+//! Owns: reading rows (built in, from a folder, from the environment, from the store), checking
+//! them, laying one over the other, and finding what a caller names. Leaves: choosing among what
+//! was found (`routing`), keeping rows (the store), opening keys (`vault`).
 //! Invariant: a snapshot is whole and checked; readers hold it without a lock and it is swapped,
 //! never changed.
 
 mod account;
+mod accounts;
 mod address;
+mod base;
+mod files;
 mod find;
 mod keeper;
-mod load;
 mod model;
+mod origin;
+mod overlay;
 mod provider;
+mod route;
+mod tasks;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 
 pub use self::{
-    account::Account,
+    account::{Account, AccountSettings, Budget, Limits},
     address::Address,
-    keeper::Keeper,
-    load::{Rows, load},
+    base::{Base, Rows},
+    keeper::{Keeper, Moment},
     model::{DatedPrice, Lifecycle, ModelRow},
+    origin::Origin,
+    overlay::Complaint,
     provider::{AuthScheme, ProviderKind, ProviderRow},
+    route::{MOST_FALLBACKS, RouteRow},
 };
 use crate::provider::Provider;
 
@@ -31,7 +41,20 @@ use crate::provider::Provider;
 pub struct Entry {
     pub row: Arc<ProviderRow>,
     pub adapters: Adapters,
+    /// Usable or not, in the order in which they are asked.
     pub accounts: Vec<Arc<Account>>,
+}
+
+impl Entry {
+    /// Accounts that can be used.
+    pub fn usable(&self) -> usize {
+        self.accounts.iter().filter(|account| account.is_usable()).count()
+    }
+
+    /// Whether any account may be asked for the model.
+    pub fn serves(&self, model: &ModelRow) -> bool {
+        self.accounts.iter().any(|account| account.serves(model))
+    }
 }
 
 /// What speaks to one provider: the adapter of its own dialect, and one more for each other
@@ -60,6 +83,10 @@ pub struct Snapshot {
     pub providers: BTreeMap<String, Entry>,
     /// By resource name.
     pub models: BTreeMap<String, Arc<ModelRow>>,
+    /// By id.
+    pub accounts: BTreeMap<String, Arc<Account>>,
+    /// By task.
+    pub routes: BTreeMap<String, Arc<RouteRow>>,
 }
 
 /// The handle that everybody reads through.
@@ -74,4 +101,11 @@ impl Registry {
     pub fn now(&self) -> Arc<Snapshot> {
         self.0.load_full()
     }
+
+    fn swap(&self, snapshot: Snapshot) {
+        self.0.store(Arc::new(snapshot));
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,17 @@
 //! Who may serve a call, in which order, and what to do when one fails.
 //!
-//! Owns: target -> plan (`plan`), fitting a call to a model (`fit`), walking the plan (`run`).
+//! Owns: target -> plan (`plan`), fitting a call to a model (`fit`), walking the plan (`run`, `embed`).
 //! Leaves: what exists (`registry`), how a provider is spoken to (`providers`).
 
+mod embed;
 mod fit;
+mod left_out;
 mod plan;
 mod run;
 
 pub use self::{
-    plan::{Wish, plan},
+    embed::{check_size, embed},
+    left_out::{LeftOut, Why},
+    plan::{Candidate, Setting, Wish, plan, survey},
     run::{Outcome, Run, Step},
 };

@@ -2,15 +2,20 @@
 //!
 //! A method parses at the door, calls one thing, and answers. Proto types stay in this room.
 
+pub mod account;
 pub mod api_key;
 pub mod audit;
+pub mod catalog;
 pub mod change;
+mod decide;
 pub mod layers;
 pub mod listing;
 mod mask;
 pub mod methods;
 pub mod model;
 mod names;
+mod problems;
+pub mod route;
 pub mod server_info;
 pub mod services;
 pub mod stall;
@@ -19,5 +24,15 @@ pub mod trail;
 
 /// Full names of the RPCs that are served; all others of the contract answer METHOD_DISABLED.
 pub fn served() -> Vec<&'static str> {
-    [server_info::METHODS, model::METHODS, text::METHODS, api_key::METHODS, audit::METHODS].concat()
+    [
+        server_info::METHODS,
+        model::METHODS,
+        text::METHODS,
+        catalog::METHODS,
+        account::METHODS,
+        route::METHODS,
+        api_key::METHODS,
+        audit::METHODS,
+    ]
+    .concat()
 }

@@ -123,7 +123,7 @@ impl Http {
 /// Where an operation of the account's provider lies.
 fn address(cx: &CallContext, path: &str) -> Result<Uri> {
     let (provider, account) = (&cx.provider, &cx.account);
-    let version = account.protocol.api_version.as_deref();
+    let version = account.settings.protocol.api_version.as_deref();
     let address = match (&provider.versioned, version) {
         (Some(versioned), Some(_)) => versioned,
         _ => &provider.address,
@@ -156,7 +156,7 @@ fn headers(cx: &CallContext, wire_headers: &[(&'static str, &'static str)]) -> R
 fn credentials(cx: &CallContext) -> Result<Option<(HeaderName, HeaderValue)>> {
     let Some(secret) = cx.account.secret() else { return Ok(None) };
     let (bearer, usual) = (AuthScheme::Bearer, &cx.provider.auth.scheme);
-    let (name, value) = match if cx.account.protocol.bearer { &bearer } else { usual } {
+    let (name, value) = match if cx.account.settings.protocol.bearer { &bearer } else { usual } {
         AuthScheme::Bearer => {
             (header::AUTHORIZATION, HeaderValue::try_from(format!("Bearer {secret}")))
         }

@@ -223,6 +223,12 @@ impl House {
         assert!(done.success());
     }
 
+    /// For the next process: empty is as good as unset.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Kills the process as a crash would, and starts another on the same folder.
     pub fn kill_and_restart(&mut self) {
         let _ = self.child.kill();

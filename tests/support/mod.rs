@@ -5,9 +5,11 @@
 //! it through real clients. Nothing sleeps to wait for something: it waits for the thing.
 #![expect(dead_code, reason = "each test file uses its own part of the harness")]
 
+pub mod admin;
 pub mod ask;
 pub mod certificates;
 pub mod cut;
+pub mod endpoints;
 pub mod house;
 pub mod peer;
 pub mod recordings;

@@ -62,7 +62,7 @@ fn deployment(case: &Case) -> Option<&str> {
     case.request.path.strip_prefix("/openai/deployments/")?.split('/').next()
 }
 
-fn has_row(provider: &str) -> bool {
+pub fn has_row(provider: &str) -> bool {
     row_path(provider).exists()
 }
 
@@ -77,7 +77,7 @@ fn row_path(provider: &str) -> PathBuf {
 
 /// The row that serves a case: compatible servers are told apart by the name of the case, and a
 /// vendor without a row is played by the plainest one of its dialect.
-fn provider_of(case: &Case) -> String {
+pub fn provider_of(case: &Case) -> String {
     if case.provider == "azure" && case.request.path.starts_with("/models/") {
         return "azure-inference".to_owned();
     }
@@ -87,7 +87,7 @@ fn provider_of(case: &Case) -> String {
         return format!("{AZURE_VERSIONED}{version}");
     }
     // Ollama's server speaks OpenAI's chat as well, as any compatible one does.
-    let is_native = case.provider != "ollama" || case.protocol.starts_with("ollama");
+    let is_native = case.provider != "ollama" || case.protocol.contains("ollama");
     if has_row(&case.provider) && is_native {
         return case.provider.clone();
     }
@@ -148,17 +148,7 @@ impl Stage {
 
     /// Plays a case once in pieces of `piece` bytes, and says what is not as recorded.
     pub async fn play(&self, case: &Case, piece: usize) -> Vec<String> {
-        let reply = || {
-            let mut reply = Reply::new(case.response.status, "", case.body()).in_pieces_of(piece);
-            reply.headers = case
-                .response
-                .headers
-                .iter()
-                .filter(|(name, _)| is_content_header(name))
-                .map(|(name, value)| (name.clone(), header_text(value)))
-                .collect();
-            reply
-        };
+        let reply = || reply(case, piece);
         let mut wrong = Vec::new();
         self.vendor.replies([reply()]);
         let heard = ask::listen(&self.house, request(case)).await;
@@ -236,6 +226,19 @@ impl Stage {
         }
         wrong
     }
+}
+
+/// What the vendor's side answered.
+pub fn reply(case: &Case, piece: usize) -> Reply {
+    let mut reply = Reply::new(case.response.status, "", case.body()).in_pieces_of(piece);
+    reply.headers = case
+        .response
+        .headers
+        .iter()
+        .filter(|(name, _)| is_content_header(name))
+        .map(|(name, value)| (name.clone(), header_text(value)))
+        .collect();
+    reply
 }
 
 fn is_content_header(name: &str) -> bool {
@@ -748,6 +751,11 @@ fn compare_usage(case: &Case, seen: &Seen<'_>) -> Vec<String> {
         wrong.push(format!("usage is made up: {usage:?}"));
     }
     wrong
+}
+
+/// How a failure differs from the recorded one.
+pub fn differs(case: &Case, failure: &mediary_client::Error) -> Vec<String> {
+    compare_failure(case, &Seen { failure: Some(failure), ..Seen::default() })
 }
 
 fn compare_failure(case: &Case, seen: &Seen<'_>) -> Vec<String> {

@@ -52,6 +52,7 @@ pub enum Kind {
     CapabilityUnsupported,
     MethodDisabled,
     RateLimited,
+    BudgetExceeded,
     TooManyStreams,
     ShuttingDown,
     StoreUnavailable,
@@ -227,6 +228,7 @@ impl Kind {
             | Self::NoUsableAccount
             | Self::CapabilityUnsupported
             | Self::MethodDisabled
+            | Self::BudgetExceeded
             | Self::StorageFull
             | Self::StoredDataCorrupt
             | Self::DeadlineExceeded

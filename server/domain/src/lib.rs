@@ -18,7 +18,7 @@ pub use answer::{Answer, AnswerPart, ChatEvent, Citation, FinishReason, PartKind
 pub use capability::{Capability, Kind as MediaKind};
 pub use chat::{
     ChatCall, Image, Message, Parameter, Part, Reasoning, ReasoningOptions, ResponseFormat, Role,
-    TextParameters, Tool, ToolCall, ToolChoice, ToolResult, UnsupportedPolicy,
+    SetNevertheless, TextParameters, Tool, ToolCall, ToolChoice, ToolResult, UnsupportedPolicy,
 };
 pub use embed::{EmbedCall, EmbedOptions, Embedded};
 pub use error::{Error, Kind, Resource, Result, Retry, Violation};

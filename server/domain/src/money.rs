@@ -15,8 +15,8 @@ impl PicoUsd {
     /// An amount that a provider reports as a JSON number of dollars.
     pub fn from_usd(usd: f64) -> Option<Self> {
         let pico = (usd * 1e12).round();
-        #[expect(clippy::cast_possible_truncation, reason = "a float saturates when it is cast")]
-        (pico.is_finite() && pico >= 0.0).then(|| Self(pico as i64))
+        // A float that is too large saturates when it is cast.
+        (pico.is_finite() && pico >= 0.0).then_some(Self(pico as i64))
     }
 }
 

@@ -23,7 +23,7 @@ impl Environment {
     }
 
     /// The variables that are set and start with `prefix`, by name.
-    pub(super) fn starting_with(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
+    pub fn starting_with(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
         let set = self
             .0
             .iter()

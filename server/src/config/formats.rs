@@ -76,7 +76,8 @@ fn duration(text: &str) -> Option<Duration> {
     humantime::parse_duration(text).ok().filter(|length| *length <= LONGEST)
 }
 
-fn is_http_uri(text: &str) -> bool {
+/// Also for addresses that come by the contract.
+pub fn is_http_uri(text: &str) -> bool {
     let Ok(uri) = text.parse::<Uri>() else { return false };
     let Some(authority) = uri.authority() else { return false };
     let port = authority.as_str().strip_prefix(authority.host());

@@ -358,12 +358,12 @@ pub struct AccountSection {
     #[schemars(extend("format" = "http-uri"))]
     pub base_uri: Option<String>,
     /// What the provider's protocol wants to know of the account beside key and address.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "ProtocolSettings::is_usual")]
     pub settings: ProtocolSettings,
 }
 
 /// Settings of an account that belong to its provider's protocol.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProtocolSettings {
     /// Version of the API to ask for, such as 2024-10-21 at Azure: its older addresses, with the
@@ -374,4 +374,10 @@ pub struct ProtocolSettings {
     /// Whether the key is a token that is sent as a bearer, such as one of Entra ID, whatever the
     /// provider's keys are sent as. Default: false.
     pub bearer: bool,
+}
+
+impl ProtocolSettings {
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }

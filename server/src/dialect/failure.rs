@@ -165,7 +165,8 @@ pub fn refused(
     if let Some(retry) = retry {
         error = error.with_retry(retry);
     }
-    if let (Some(wait), Retry::Later(_)) = (retry_after, error.retry()) {
+    let wait = retry_after.or_else(|| wait_in_words(&words.message));
+    if let (Some(wait), Retry::Later(_)) = (wait, error.retry()) {
         error = error.retry_after(wait);
     }
     if let Some(status) = status {
@@ -186,6 +187,35 @@ pub fn refused(
         error = error.violation(field, "the model does not take this parameter: leave it out");
     }
     error
+}
+
+/// The wait that a text asks for where no header does: "try again in 7.66s", "in 1m2.5s", "retry
+/// after 6 seconds".
+fn wait_in_words(message: &str) -> Option<Duration> {
+    let (_, rest) =
+        message.split_once("try again in ").or_else(|| message.split_once("retry after "))?;
+    let mut seconds = 0.0;
+    let mut rest = rest.trim_start();
+    let mut is_told = false;
+    while let Some(end) = rest.find(|c: char| !c.is_ascii_digit() && c != '.') {
+        let Ok(number) = rest[..end].parse::<f64>() else { break };
+        let unit = rest[end..].trim_start();
+        let (scale, word) = if unit.starts_with("ms") {
+            (0.001, "ms")
+        } else if unit.starts_with('s') {
+            (1.0, "s")
+        } else if unit.starts_with('m') {
+            (60.0, "m")
+        } else if unit.starts_with('h') {
+            (3_600.0, "h")
+        } else {
+            break;
+        };
+        seconds += number * scale;
+        is_told = true;
+        rest = &unit[word.len()..];
+    }
+    is_told.then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
 }
 
 /// JSON that cannot be read, or stops half way.
@@ -230,4 +260,22 @@ fn said(cx: &CallContext, text: &str) -> String {
     text.retain(|c| !c.is_control() || c == '\n' || c == '\t');
     text.truncate(text.floor_char_boundary(MESSAGE_LIMIT));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_read_from_words_and_nonsense_is_not() {
+        let wait = |text: &str| wait_in_words(text).map(|wait| wait.as_millis());
+        assert_eq!(wait("Rate limit reached. Please try again in 7.66s. Visit"), Some(7_660));
+        assert_eq!(wait("Please try again in 1m2.5s."), Some(62_500));
+        assert_eq!(wait("Please try again in 250ms."), Some(250));
+        assert_eq!(wait("Please retry after 6 seconds."), Some(6_000));
+        assert_eq!(wait("please try again in 2 minutes"), Some(120_000));
+        for nonsense in ["try again in a moment", "try again", "retry after .s", "try again in 9"] {
+            assert_eq!(wait(nonsense), None, "{nonsense}");
+        }
+    }
 }

@@ -8,13 +8,13 @@ pub mod failure;
 pub mod models;
 pub mod usage;
 
-use mediary_domain::{Error, Result};
+use mediary_domain::{ChatCall, Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::failure::accepted;
+use super::{failure::accepted, openai_responses};
 use crate::{
     clock::Clock,
-    provider::CallContext,
+    provider::{CallContext, uncounted},
     transport::{Http, Reply},
 };
 
@@ -76,12 +76,21 @@ impl OpenAi {
         self.accepted(cx, reply).await
     }
 
-    /// What `/responses/input_tokens` counts.
-    pub async fn count_tokens(&self, cx: &CallContext, body: Vec<u8>) -> Result<i64> {
+    /// What `/responses/input_tokens` counts, for the models of the chat as well.
+    pub async fn count_tokens(
+        &self,
+        cx: &CallContext,
+        call: &ChatCall,
+        quirks: &openai_responses::Quirks,
+    ) -> Result<i64> {
         #[derive(Deserialize)]
         struct Count {
             input_tokens: i64,
         }
+        if !self.quirks.counts_tokens {
+            return Err(uncounted(cx));
+        }
+        let body = openai_responses::count_body(quirks, cx, call)?;
         let reply = self.post(cx, "/responses/input_tokens", body).await?;
         let json = reply.body.read_all(COUNT_LIMIT).await?;
         let count = serde_json::from_slice::<Count>(&json);

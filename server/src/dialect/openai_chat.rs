@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use mediary_domain::{Capability, ChatCall, EmbedOptions, Embedded, Inspection, Result};
 
 pub use self::quirks::Quirks;
-use super::{openai::OpenAi, wire_stream::WireStream};
+use super::{openai::OpenAi, openai_responses, wire_stream::WireStream};
 use crate::provider::{CallContext, ChatStream, Provider};
 
 pub struct OpenAiChat {
@@ -50,6 +50,10 @@ impl Provider for OpenAiChat {
         options: &EmbedOptions,
     ) -> Result<Embedded> {
         self.api.embed(cx, texts, options).await
+    }
+
+    async fn count_tokens(&self, cx: &CallContext, call: &ChatCall) -> Result<i64> {
+        self.api.count_tokens(cx, call, &openai_responses::Quirks::default()).await
     }
 
     async fn inspect(&self, cx: &CallContext) -> Result<Inspection> {

@@ -11,9 +11,9 @@ mod request;
 use async_trait::async_trait;
 use mediary_domain::{Capability, ChatCall, EmbedOptions, Embedded, Inspection, Result};
 
-pub use self::quirks::Quirks;
+pub use self::{quirks::Quirks, request::count_body};
 use super::{openai::OpenAi, wire_stream::WireStream};
-use crate::provider::{CallContext, ChatStream, Provider, uncounted};
+use crate::provider::{CallContext, ChatStream, Provider};
 
 pub struct OpenAiResponses {
     api: OpenAi,
@@ -48,11 +48,7 @@ impl Provider for OpenAiResponses {
     }
 
     async fn count_tokens(&self, cx: &CallContext, call: &ChatCall) -> Result<i64> {
-        if !self.api.quirks.counts_tokens {
-            return Err(uncounted(cx));
-        }
-        let body = request::count_body(&self.quirks, cx, call)?;
-        self.api.count_tokens(cx, body).await
+        self.api.count_tokens(cx, call, &self.quirks).await
     }
 
     async fn inspect(&self, cx: &CallContext) -> Result<Inspection> {

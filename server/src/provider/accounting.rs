@@ -50,7 +50,8 @@ pub fn estimate_input(call: &ChatCall) -> i64 {
         + tools.sum::<i64>()
 }
 
-fn of_text(bytes: usize) -> i64 {
+/// What a text of so many bytes probably costs.
+pub fn of_text(bytes: usize) -> i64 {
     i64::try_from(bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(i64::MAX)
 }
 

@@ -4,11 +4,12 @@
 //! Source: Anthropic API reference (messages, streaming, errors).
 
 mod answer;
+mod models;
 mod request;
 
 use async_trait::async_trait;
 use http::StatusCode;
-use mediary_domain::{Capability, ChatCall, Error, Parameter, Result};
+use mediary_domain::{Capability, ChatCall, Error, Inspection, Parameter, Result};
 use serde::Deserialize;
 
 use crate::{
@@ -31,6 +32,8 @@ pub const REFUSED: &[Parameter] = &[
 ];
 
 const VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
+/// Longest count that is read.
+const COUNT_LIMIT: usize = 64 << 10;
 
 pub struct Anthropic {
     http: Http,
@@ -55,6 +58,24 @@ impl Provider for Anthropic {
         let reply = accepted(reply, &self.clock).await.map_err(|refusal| of_reply(cx, &refusal))?;
         Ok(Box::pin(WireStream::new(reply.body, answer::Decoder::new(cx.clone()))))
     }
+
+    async fn count_tokens(&self, cx: &CallContext, call: &ChatCall) -> Result<i64> {
+        let body = request::count_body(cx, call)?;
+        let reply = self.http.post_json(cx, "/v1/messages/count_tokens", &[VERSION], body).await?;
+        let reply = accepted(reply, &self.clock).await.map_err(|refusal| of_reply(cx, &refusal))?;
+        let json = reply.body.read_all(COUNT_LIMIT).await?;
+        let count = serde_json::from_slice::<Count>(&json);
+        count.map(|count| count.input_tokens).map_err(|error| failure::garbled(cx, &error))
+    }
+
+    async fn inspect(&self, cx: &CallContext) -> Result<Inspection> {
+        self.models(cx).await
+    }
+}
+
+#[derive(Deserialize)]
+struct Count {
+    input_tokens: i64,
 }
 
 // --- failures ---
@@ -102,6 +123,9 @@ fn classify(status: Option<StatusCode>, words: &Words) -> Class {
         "overloaded_error" => Class::Overloaded,
         "timeout_error" => Class::Timeout,
         "api_error" => Class::ServerError,
+        "invalid_request_error" if words.message.starts_with("Your credit balance is too low") => {
+            Class::QuotaExhausted
+        }
         "invalid_request_error" if words.message.starts_with("prompt is too long") => {
             Class::ContextLength
         }

@@ -2,9 +2,10 @@
 //!
 //! Owns: what is answered to a call (which tools, which JSON, how much text) and how it ends.
 //! Leaves: the caller's wishes (`options`), reading the call (`question`), made-up words (`words`),
-//! values from JSON Schema (`example`), the stream and its pace (`play`).
+//! values from JSON Schema (`example`), the stream and its pace (`play`), vectors (`embed`).
 //! Invariant: the same request gives the same answer, token by token.
 
+mod embed;
 mod example;
 mod options;
 mod pattern;
@@ -21,8 +22,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::StatusCode;
 use mediary_domain::{
-    Capability, ChatCall, Error, FinishReason, ResponseFormat, Result, TextParameters, Tool,
-    ToolChoice,
+    Capability, ChatCall, EmbedOptions, Embedded, Error, FinishReason, ResponseFormat, Result,
+    TextParameters, Tool, ToolChoice,
 };
 use serde_json::{Value, json};
 
@@ -78,7 +79,20 @@ impl Sandbox {
 #[async_trait]
 impl Provider for Sandbox {
     fn offers(&self) -> &[Capability] {
-        &[Capability::TextToText, Capability::ImageToText]
+        &[Capability::TextToText, Capability::ImageToText, Capability::TextEmbedding]
+    }
+
+    async fn embed(
+        &self,
+        cx: &CallContext,
+        texts: &[String],
+        options: &EmbedOptions,
+    ) -> Result<Embedded> {
+        Ok(embed::embed(cx, texts, options))
+    }
+
+    async fn count_tokens(&self, _: &CallContext, call: &ChatCall) -> Result<i64> {
+        Ok(Question::of(call).tokens())
     }
 
     async fn chat(&self, cx: &CallContext, call: &ChatCall) -> Result<ChatStream> {

@@ -11,8 +11,14 @@ impl Snapshot {
     /// Each of the last three must fit exactly one model. A provider that takes any name is asked
     /// last, and only by resource name.
     pub fn model(&self, named: &str) -> Result<Arc<ModelRow>> {
+        let model = self.named(named)?;
+        if model.lifecycle == Lifecycle::Retired { Err(self.retired(&model)) } else { Ok(model) }
+    }
+
+    /// The same, retired or not.
+    pub fn named(&self, named: &str) -> Result<Arc<ModelRow>> {
         if let Some(model) = self.models.get(named) {
-            return usable(self, model.clone());
+            return Ok(model.clone());
         }
         if let Some((provider, id)) = split_name(named) {
             return match self.providers.get(provider) {
@@ -42,7 +48,7 @@ impl Snapshot {
             }
             match found.as_slice() {
                 [] => {}
-                [one] => return usable(self, (*one).clone()),
+                [one] => return Ok((*one).clone()),
                 many => {
                     let names: Vec<_> = many.iter().map(|row| row.name.as_str()).collect();
                     return Err(Error::field(
@@ -58,9 +64,25 @@ impl Snapshot {
         Err(self.no_such_model(named))
     }
 
-    /// Whether the provider has an account, or needs none.
+    /// What who asks for a retired model is told.
+    pub fn retired(&self, model: &ModelRow) -> Error {
+        let error = Error::not_found("mediary.v1.Model", model.name.as_str());
+        let replacement = format!("providers/{}/models/{}", model.provider, model.replacement);
+        if self.models.contains_key(&replacement) {
+            error
+                .violation(
+                    "target.model",
+                    format!("the model is retired; use {replacement} instead"),
+                )
+                .fact("replacement", replacement)
+        } else {
+            error.violation("target.model", "the model is retired")
+        }
+    }
+
+    /// Whether the provider has an account that can be used.
     pub fn is_callable(&self, provider: &str) -> bool {
-        self.providers.get(provider).is_some_and(|entry| !entry.accounts.is_empty())
+        self.providers.get(provider).is_some_and(|entry| entry.usable() > 0)
     }
 
     fn no_such_model(&self, named: &str) -> Error {
@@ -83,21 +105,6 @@ impl Snapshot {
             None => error,
         }
     }
-}
-
-fn usable(snapshot: &Snapshot, model: Arc<ModelRow>) -> Result<Arc<ModelRow>> {
-    if model.lifecycle != Lifecycle::Retired {
-        return Ok(model);
-    }
-    let error = Error::not_found("mediary.v1.Model", model.name.as_str());
-    let replacement = format!("providers/{}/models/{}", model.provider, model.replacement);
-    Err(if snapshot.models.contains_key(&replacement) {
-        error
-            .violation("target.model", format!("the model is retired; use {replacement} instead"))
-            .fact("replacement", replacement)
-    } else {
-        error.violation("target.model", "the model is retired")
-    })
 }
 
 /// `providers/{provider}/models/{model}`; the model of an open provider may hold slashes.

@@ -3,12 +3,13 @@
 use std::time::SystemTime;
 
 use mediary_domain::{Capability, MediaKind, Parameter, Price, PriceUnit};
-use serde::Deserialize;
+use mediary_store::Stamp;
+use serde::{Deserialize, Serialize};
 
-use super::ProviderRow;
+use super::{Origin, ProviderRow};
 
 /// A model as one provider serves it, as `catalog/models/<provider>.toml` describes it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelRow {
     pub id: String,
@@ -19,48 +20,62 @@ pub struct ModelRow {
     pub provider: String,
     pub provider_model_id: String,
     /// The wire that it is asked with; empty in a row = its provider's.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub dialect: String,
     #[serde(default)]
     pub display_name: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub family: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
     pub capabilities: Vec<Capability>,
     pub input_kinds: Vec<MediaKind>,
     pub output_kinds: Vec<MediaKind>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_tokens: Option<i64>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<i64>,
-    #[serde(default)]
+    /// Length of the vectors that it makes, where nothing else is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dimensions: Option<u32>,
+    /// Texts that one question may embed; `None` = as many as the contract allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_batch: Option<usize>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
     /// Parameters that this model refuses although its provider takes them.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refuses: Vec<Parameter>,
     #[serde(default)]
     pub lifecycle: Lifecycle,
     /// Id of the model of the same provider that takes its place.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub replacement: String,
     /// Capabilities for which target `auto` may take it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub default_for: Vec<Capability>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prices: Vec<DatedPrice>,
+    /// Whether it may be chosen.
+    #[serde(default = "yes")]
+    pub enabled: bool,
     /// Whether anybody wrote down what it can do; otherwise its provider decides.
-    #[serde(skip, default = "described")]
+    #[serde(skip, default = "yes")]
     pub described: bool,
+    #[serde(skip)]
+    pub origin: Origin,
+    /// Set where the store has a row of it.
+    #[serde(skip)]
+    pub stamp: Option<Stamp>,
 }
 
-fn described() -> bool {
+fn yes() -> bool {
     true
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Lifecycle {
     #[default]
@@ -69,8 +84,8 @@ pub enum Lifecycle {
     Retired,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "PriceRow")]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "PriceRow", into = "PriceRow")]
 pub struct DatedPrice {
     pub price: Price,
     /// From when it holds; `None` = always.
@@ -78,14 +93,15 @@ pub struct DatedPrice {
     pub source: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct PriceRow {
     unit: String,
     micro_usd_per_million: i64,
-    #[serde(default)]
+    /// A day, or a moment of it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     effective: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     source: String,
 }
 
@@ -101,7 +117,8 @@ impl TryFrom<PriceRow> for DatedPrice {
         let effective = match row.effective.as_str() {
             "" => None,
             date => Some(
-                humantime::parse_rfc3339_weak(&format!("{date}T00:00:00Z"))
+                humantime::parse_rfc3339(date)
+                    .or_else(|_| humantime::parse_rfc3339_weak(&format!("{date}T00:00:00Z")))
                     .map_err(|_| format!("effective {date:?} is not a date such as 2026-01-31"))?,
             ),
         };
@@ -113,7 +130,39 @@ impl TryFrom<PriceRow> for DatedPrice {
     }
 }
 
+impl From<DatedPrice> for PriceRow {
+    fn from(dated: DatedPrice) -> Self {
+        let effective = dated.effective.map(|from| humantime::format_rfc3339(from).to_string());
+        Self {
+            unit: dated.price.unit.as_str().to_owned(),
+            micro_usd_per_million: dated.price.micro_usd_per_million,
+            effective: effective.unwrap_or_default(),
+            source: dated.source,
+        }
+    }
+}
+
 impl ModelRow {
+    /// Fills in what a row leaves to its place.
+    pub fn placed(mut self, provider: &ProviderRow) -> Self {
+        self.provider.clone_from(&provider.id);
+        self.name = format!("providers/{}/models/{}", provider.id, self.id);
+        if self.dialect.is_empty() {
+            self.dialect.clone_from(&provider.dialect);
+        }
+        if self.display_name.is_empty() {
+            self.display_name.clone_from(&self.id);
+        }
+        self
+    }
+
+    /// Whether target `auto` may take it for that.
+    pub fn is_default_for(&self, capability: Capability) -> bool {
+        self.enabled
+            && self.lifecycle == Lifecycle::Active
+            && self.default_for.contains(&capability)
+    }
+
     pub fn has(&self, feature: &str) -> bool {
         self.features.iter().any(|one| one == feature)
     }
@@ -159,13 +208,18 @@ impl ModelRow {
             output_kinds: vec![MediaKind::Text, MediaKind::Vector],
             context_tokens: None,
             max_output_tokens: None,
+            dimensions: None,
+            max_batch: None,
             features: vec!["streaming".to_owned()],
             refuses: Vec::new(),
             lifecycle: Lifecycle::Active,
             replacement: String::new(),
             default_for: Vec::new(),
             prices: Vec::new(),
+            enabled: true,
             described: false,
+            origin: Origin::Config,
+            stamp: None,
         }
     }
 }
@@ -197,5 +251,27 @@ mod tests {
                 .micro_usd_per_million
         };
         assert_eq!([at(0), at(1), at(2), at(900)], [1, 2, 3, 3]);
+    }
+
+    #[test]
+    fn a_row_is_the_same_after_it_was_kept() {
+        let row: ModelRow = toml::from_str(
+            r#"
+            id = "m"
+            provider_model_id = "M/1"
+            capabilities = ["text-to-text"]
+            input_kinds = ["text"]
+            output_kinds = ["text"]
+            refuses = ["top_k"]
+            lifecycle = "deprecated"
+            prices = [
+              { unit = "input-token", micro_usd_per_million = 3, effective = "2026-01-03" },
+              { unit = "output-token", micro_usd_per_million = 1, source = "s" },
+            ]"#,
+        )
+        .unwrap();
+        let json = serde_json::to_string(&row).unwrap();
+        let back: ModelRow = serde_json::from_str(&json).unwrap();
+        assert_eq!(format!("{back:?}"), format!("{row:?}"), "{json}");
     }
 }

@@ -2,14 +2,26 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use http::{HeaderName, HeaderValue, header};
 use mediary_domain::Parameter;
-use serde::Deserialize;
+use mediary_store::Stamp;
+use serde::{Deserialize, Serialize};
 
-use super::Address;
+use super::{Address, Origin};
 use crate::dialect::{openai, openai_chat, openai_responses};
 
+/// Headers that belong to the connection or carry the key.
+const NOT_FIXED: [HeaderName; 6] = [
+    header::AUTHORIZATION,
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::HOST,
+    header::TRANSFER_ENCODING,
+];
+
 /// A vendor or a local server, as `catalog/providers/<id>.toml` describes it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderRow {
     pub id: String,
@@ -35,7 +47,7 @@ pub struct ProviderRow {
     #[serde(default)]
     pub address: Address,
     /// The same for accounts that name a version of the API.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versioned: Option<Address>,
     #[serde(default)]
     pub openai: openai::Quirks,
@@ -46,9 +58,14 @@ pub struct ProviderRow {
     /// Longest silence of a running answer; from the configuration.
     #[serde(skip)]
     pub idle_timeout: Duration,
+    #[serde(skip)]
+    pub origin: Origin,
+    /// Set where the store has a row of it.
+    #[serde(skip)]
+    pub stamp: Option<Stamp>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProviderKind {
     #[default]
@@ -56,8 +73,8 @@ pub enum ProviderKind {
     Local,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, try_from = "AuthRow")]
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, try_from = "AuthRow", into = "AuthRow")]
 pub struct Auth {
     pub scheme: AuthScheme,
     /// Without a key the provider cannot be called.
@@ -77,10 +94,11 @@ pub enum AuthScheme {
     None,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 struct AuthRow {
     scheme: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     header: String,
     required: Option<bool>,
     key_env: Vec<String>,
@@ -128,7 +146,101 @@ impl TryFrom<AuthRow> for Auth {
     }
 }
 
+impl From<Auth> for AuthRow {
+    fn from(auth: Auth) -> Self {
+        let header = match &auth.scheme {
+            AuthScheme::Header(name) => name.clone(),
+            AuthScheme::Bearer | AuthScheme::None => String::new(),
+        };
+        Self {
+            scheme: auth.scheme.as_str().to_owned(),
+            header,
+            required: Some(auth.required),
+            key_env: auth.key_env,
+            bearer_env: auth.bearer_env,
+            base_uri_env: auth.base_uri_env,
+        }
+    }
+}
+
+impl AuthScheme {
+    /// How a wire sends its key where nobody says otherwise.
+    pub fn usual(dialect: &str) -> Self {
+        match dialect {
+            "anthropic" => Self::Header("x-api-key".to_owned()),
+            "gemini" => Self::Header("x-goog-api-key".to_owned()),
+            "sandbox" => Self::None,
+            _ => Self::Bearer,
+        }
+    }
+
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Bearer => "bearer",
+            Self::Header(_) => "header",
+            Self::None => "none",
+        }
+    }
+}
+
 impl ProviderRow {
+    /// A row that says nothing but its wire.
+    pub fn plain(id: &str, dialect: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            display_name: String::new(),
+            dialect: dialect.to_owned(),
+            kind: ProviderKind::Remote,
+            base_uri: String::new(),
+            documentation_uri: String::new(),
+            open_models: false,
+            headers: BTreeMap::new(),
+            auth: Auth::default(),
+            address: Address::default(),
+            versioned: None,
+            openai: openai::Quirks::default(),
+            openai_chat: openai_chat::Quirks::default(),
+            openai_responses: openai_responses::Quirks::default(),
+            idle_timeout: Duration::ZERO,
+            origin: Origin::Config,
+            stamp: None,
+        }
+    }
+
+    /// The environment variables that it names, whatever they are for.
+    pub fn variables(&self) -> impl Iterator<Item = &String> {
+        let versioned = self.versioned.as_ref().map(|one| &one.api_version_env);
+        let own = [
+            &self.auth.key_env,
+            &self.auth.bearer_env,
+            &self.auth.base_uri_env,
+            &self.address.api_version_env,
+        ];
+        own.into_iter().chain(versioned).flatten()
+    }
+
+    /// What would break every call, each with its path in the row.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Vec::new();
+        for (name, value) in &self.headers {
+            let path = || format!("headers.{name}");
+            match HeaderName::try_from(name) {
+                Ok(known) if NOT_FIXED.contains(&known) => {
+                    problems.push((path(), "is not a fixed header".to_owned()));
+                }
+                Ok(_) if HeaderValue::try_from(value).is_ok() => {}
+                Ok(_) => problems.push((path(), "is no value of a header".to_owned())),
+                Err(_) => problems.push((path(), "is no name of a header".to_owned())),
+            }
+        }
+        if let AuthScheme::Header(name) = &self.auth.scheme
+            && HeaderName::try_from(name).is_err()
+        {
+            problems.push(("auth.header".to_owned(), "is no name of a header".to_owned()));
+        }
+        problems
+    }
+
     pub fn name(&self) -> String {
         format!("providers/{}", self.id)
     }
@@ -147,6 +259,15 @@ impl ProviderRow {
             "gemini" => crate::providers::gemini::REFUSED.to_vec(),
             "ollama" => crate::providers::ollama::REFUSED.to_vec(),
             _ => Vec::new(),
+        }
+    }
+
+    /// Whether its vectors can be asked for with what they are for.
+    pub fn takes_purpose(&self, dialect: &str) -> bool {
+        match dialect {
+            "openai_chat" | "openai_responses" => !self.openai.purpose_field.is_empty(),
+            "ollama" | "sandbox" => false,
+            _ => true,
         }
     }
 

@@ -1,17 +1,25 @@
-//! Turns what a caller named into an ordered list of candidates.
+//! Turns what a caller named into an ordered list of candidates, and of those left out.
 //!
 //! Invariant: a plan is never empty; no candidate means an error, made here.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
-use mediary_domain::{Capability, ChatCall, Error, Kind, Result, Target, Warning};
+use mediary_domain::{
+    Capability, ChatCall, Error, Kind, PicoUsd, Result, Target, TokenUsage, Warning, cost_of_tokens,
+};
 
-use super::fit::fit;
+use super::{
+    fit::fit,
+    left_out::{self, LeftOut, Why},
+};
 use crate::{
     access::Permit,
-    provider::{Account, ModelRow, Provider, ProviderRow},
-    registry::{Entry, Lifecycle, Snapshot},
+    provider::{Account, ModelRow, Provider, ProviderRow, accounting},
+    registry::{Entry, Lifecycle, RouteRow, Snapshot},
 };
+
+/// Tokens of an answer whose length nobody has limited, for an estimate.
+const USUAL_OUTPUT: i64 = 1_000;
 
 /// What the caller wants, beside the call itself.
 pub struct Wish {
@@ -23,11 +31,26 @@ pub struct Wish {
     pub fallback_models: Vec<String>,
     /// Whether candidates after the first may serve.
     pub allow_fallback: bool,
+    /// What the call will use, where somebody knows.
+    pub expected_usage: Option<TokenUsage>,
 }
 
-/// Candidates, best first.
+/// What does not depend on the call.
+#[derive(Clone, Copy)]
+pub struct Setting {
+    /// Whether target `auto` may be answered by the sandbox.
+    pub sandbox_in_auto: bool,
+    pub now: SystemTime,
+}
+
+/// Who is asked.
 pub struct Plan {
+    /// Best first. Empty in a survey only.
     pub candidates: Vec<Candidate>,
+    /// In the order in which they were named.
+    pub left_out: Vec<LeftOut>,
+    /// The call with the parameters that its route keeps.
+    pub call: Arc<ChatCall>,
 }
 
 /// One model with one account, and the call as this model takes it.
@@ -40,129 +63,230 @@ pub struct Candidate {
     pub warnings: Vec<Warning>,
 }
 
-/// The plan for a call. `sandbox_in_auto`: whether target `auto` may be answered by the sandbox.
-pub fn plan(
+/// The plan for a call.
+pub fn plan(snapshot: &Snapshot, wish: &Wish, call: ChatCall, setting: Setting) -> Result<Plan> {
+    let survey = survey(snapshot, wish, call, setting)?;
+    if survey.candidates.is_empty() { Err(refusal(&survey, wish)) } else { Ok(survey) }
+}
+
+/// Who would be asked and who would not, be it nobody.
+pub fn survey(
     snapshot: &Snapshot,
     wish: &Wish,
-    call: ChatCall,
-    sandbox_in_auto: bool,
+    mut call: ChatCall,
+    setting: Setting,
 ) -> Result<Plan> {
-    let models = models(snapshot, wish, sandbox_in_auto)?;
+    let route = match &wish.target {
+        Target::Route(task) => Some(route(snapshot, task, wish)?),
+        Target::Model(_) | Target::Preset(_) | Target::Auto => None,
+    };
+    let named = match route {
+        Some(route) => of_route(snapshot, route, wish, setting),
+        None => of_target(snapshot, &wish.target, wish, setting)?,
+    };
+    let mut named: Vec<Named> = named;
+    for name in &wish.fallback_models {
+        named.push(Named::Model(snapshot.named(name)?));
+    }
+    if let Some(route) = route {
+        call.parameters = call.parameters.or(&route.parameters);
+    }
     let call = Arc::new(call);
-    let mut candidates = Vec::new();
-    let mut refusal = None;
-    for model in &models {
-        let Some(entry) = snapshot.providers.get(&model.provider) else { continue };
-        let outcome = allowed(&wish.permit, model)
-            .and_then(|()| check(entry, model, wish.capability))
-            .and_then(|()| fit(&entry.row, model, &call));
-        let (call, warnings) = match outcome {
-            Ok(fitted) => fitted,
-            Err(error) => {
-                refusal.get_or_insert(error);
+    let mut survey = Plan { candidates: Vec::new(), left_out: Vec::new(), call: call.clone() };
+    for (at, one) in named.iter().enumerate() {
+        let model = match one {
+            Named::Model(model) => model,
+            Named::Unknown(name, error) => {
+                let why = Why::Unknown(error.clone());
+                survey.left_out.push(LeftOut { model: name.clone(), why });
                 continue;
             }
         };
-        for account in &entry.accounts {
-            candidates.push(Candidate {
-                provider: entry.row.clone(),
-                adapter: entry.adapters.of(model).clone(),
-                model: model.clone(),
-                account: account.clone(),
-                call: call.clone(),
-                warnings: warnings.clone(),
-            });
+        if named[..at].iter().any(|earlier| earlier.is(model)) {
+            continue;
         }
-        if entry.accounts.is_empty() {
-            refusal.get_or_insert_with(|| no_account(&entry.row));
+        let Some(entry) = snapshot.providers.get(&model.provider) else { continue };
+        let most = route.and_then(|route| route.max_cost_pico_usd);
+        match considered(snapshot, entry, model, wish, &call, most, setting.now) {
+            Ok((call, warnings)) => {
+                for account in entry.accounts.iter().filter(|account| account.serves(model)) {
+                    survey.candidates.push(Candidate {
+                        provider: entry.row.clone(),
+                        adapter: entry.adapters.of(model).clone(),
+                        model: model.clone(),
+                        account: account.clone(),
+                        call: call.clone(),
+                        warnings: warnings.clone(),
+                    });
+                }
+            }
+            Err(why) => survey.left_out.push(LeftOut { model: model.name.clone(), why }),
         }
     }
-    if !wish.allow_fallback {
-        candidates.truncate(1);
+    if !wish.allow_fallback && survey.candidates.len() > 1 {
+        let chosen = survey.candidates[0].model.name.clone();
+        let mut beyond: Vec<String> =
+            survey.candidates.drain(1..).map(|one| one.model.name.clone()).collect();
+        beyond.dedup();
+        beyond.retain(|model| *model != chosen);
+        let beyond = beyond.into_iter().map(|model| LeftOut { model, why: Why::NoFallback });
+        survey.left_out.extend(beyond);
     }
-    match (candidates.is_empty(), refusal) {
-        (false, _) => Ok(Plan { candidates }),
-        (true, Some(error)) => Err(error),
-        (true, None) => Err(nobody(wish.capability)),
+    Ok(survey)
+}
+
+/// What a name leads to.
+enum Named {
+    Model(Arc<ModelRow>),
+    Unknown(String, Error),
+}
+
+impl Named {
+    fn is(&self, model: &ModelRow) -> bool {
+        matches!(self, Self::Model(one) if one.name == model.name)
     }
 }
 
-fn models(snapshot: &Snapshot, wish: &Wish, sandbox: bool) -> Result<Vec<Arc<ModelRow>>> {
-    let mut models = match &wish.target {
-        Target::Model(name) => vec![snapshot.model(name)?],
-        Target::Auto => defaults(snapshot, wish.capability, sandbox),
-        Target::Preset(name) => return Err(Error::not_found("mediary.admin.v1.Preset", name)),
+/// The route of a task, if it is one of this kind of call and the caller may use it.
+fn route<'a>(snapshot: &'a Snapshot, named: &str, wish: &Wish) -> Result<&'a RouteRow> {
+    let task = named.strip_prefix("routes/").unwrap_or(named);
+    if !wish.permit.allows_route(task) {
+        return Err(left_out::route_not_allowed(task));
+    }
+    let Some(route) = snapshot.routes.get(task) else {
+        let known: Vec<&str> = snapshot.routes.keys().map(String::as_str).take(20).collect();
+        let known = if known.is_empty() {
+            "no task is assigned; an operator assigns one with RouteService".to_owned()
+        } else {
+            format!("tasks are {}", known.join(", "))
+        };
+        return Err(Error::not_found("mediary.admin.v1.Route", format!("routes/{task}"))
+            .violation("target.route", known));
+    };
+    // With pictures to look at or without: both are text.
+    if route.capability.outputs() != wish.capability.outputs() {
+        let (is, wanted) = (route.capability.as_str(), wish.capability.as_str());
+        let message = format!("routes/{task} is for {is}, and this call is {wanted}");
+        return Err(Error::new(Kind::CapabilityUnsupported, message)
+            .fact("route", format!("routes/{task}"))
+            .fact("capability", wanted));
+    }
+    Ok(route)
+}
+
+/// What a route names; one that leads nowhere does not stop the others.
+fn of_route(snapshot: &Snapshot, route: &RouteRow, wish: &Wish, setting: Setting) -> Vec<Named> {
+    let mut named = Vec::new();
+    for target in route.targets() {
+        match of_target(snapshot, target, wish, setting) {
+            Ok(found) => named.extend(found),
+            Err(error) => {
+                let name = match target {
+                    Target::Model(name) | Target::Preset(name) | Target::Route(name) => {
+                        name.clone()
+                    }
+                    Target::Auto => "auto".to_owned(),
+                };
+                named.push(Named::Unknown(name, error));
+            }
+        }
+    }
+    named
+}
+
+fn of_target(
+    snapshot: &Snapshot,
+    target: &Target,
+    wish: &Wish,
+    setting: Setting,
+) -> Result<Vec<Named>> {
+    match target {
+        Target::Model(name) => Ok(vec![Named::Model(snapshot.named(name)?)]),
+        Target::Auto => Ok(defaults(snapshot, wish.capability, setting.sandbox_in_auto)),
+        Target::Preset(name) => Err(Error::not_found("mediary.admin.v1.Preset", name)),
         Target::Route(task) => {
-            return Err(Error::not_found("mediary.admin.v1.Route", format!("routes/{task}")));
+            Err(Error::not_found("mediary.admin.v1.Route", format!("routes/{task}")))
         }
-    };
-    for name in &wish.fallback_models {
-        models.push(snapshot.model(name)?);
     }
-    Ok(models)
 }
 
-/// One model a provider, the providers that can be called, by id; the sandbox last.
-fn defaults(snapshot: &Snapshot, capability: Capability, sandbox: bool) -> Vec<Arc<ModelRow>> {
-    let fits = |model: &&Arc<ModelRow>| {
-        model.default_for.contains(&capability)
-            && model.lifecycle == Lifecycle::Active
-            && snapshot.is_callable(&model.provider)
-    };
+/// One model a provider, by id; the sandbox last.
+fn defaults(snapshot: &Snapshot, capability: Capability, sandbox: bool) -> Vec<Named> {
     let (pretend, real): (Vec<_>, Vec<_>) = snapshot
         .models
         .values()
-        .filter(fits)
+        .filter(|model| model.is_default_for(capability))
         .cloned()
         .partition(|model| model.provider == "sandbox");
-    real.into_iter().chain(pretend.into_iter().filter(|_| sandbox)).collect()
+    let pretend = pretend.into_iter().filter(|_| sandbox);
+    real.into_iter().chain(pretend).map(Named::Model).collect()
 }
 
-fn allowed(permit: &Permit, model: &ModelRow) -> Result<()> {
-    if permit.allows_model(&model.name) {
-        return Ok(());
+/// The call as the model takes it, or why the model is left out.
+fn considered(
+    snapshot: &Snapshot,
+    entry: &Entry,
+    model: &Arc<ModelRow>,
+    wish: &Wish,
+    call: &Arc<ChatCall>,
+    most: Option<i64>,
+    now: SystemTime,
+) -> Result<(Arc<ChatCall>, Vec<Warning>), Why> {
+    if !wish.permit.allows_model(&model.name) {
+        return Err(Why::NotAllowed(left_out::not_allowed(model)));
     }
-    let message = format!("this key may not use {}: its allowed_models do not name it", model.name);
-    Err(Error::new(Kind::ModelNotAllowed, message).fact("model", model.name.as_str()))
-}
-
-/// The model must have it, and its wire must be able to ask for it.
-fn check(entry: &Entry, model: &ModelRow, capability: Capability) -> Result<()> {
+    if model.lifecycle == Lifecycle::Retired {
+        return Err(Why::Retired(snapshot.retired(model)));
+    }
+    if !model.enabled {
+        return Err(Why::Disabled(left_out::disabled(model)));
+    }
+    // The model must have it, and its wire must be able to ask for it.
     let offers = entry.adapters.of(model).offers();
-    if model.capabilities.contains(&capability) && offers.contains(&capability) {
-        return Ok(());
+    if !model.capabilities.contains(&wish.capability) || !offers.contains(&wish.capability) {
+        return Err(Why::UnsupportedCapability(left_out::unsupported(model, wish.capability)));
     }
-    Err(Error::new(
-        Kind::CapabilityUnsupported,
-        format!("{} does not do {}", model.name, capability.as_str()),
-    )
-    .fact("model", model.name.as_str())
-    .fact("capability", capability.as_str()))
+    let fitted = fit(&entry.row, model, call).map_err(Why::UnsupportedParameter)?;
+    if let Some(most) = most
+        && let Some(estimate) = expected_cost(model, wish, &fitted.0, now)
+        && estimate.0 > most
+    {
+        return Err(Why::TooDear(left_out::too_dear(model, estimate, most)));
+    }
+    if !entry.serves(model) {
+        return Err(Why::NoAccount(left_out::no_account(entry)));
+    }
+    Ok(fitted)
 }
 
-fn no_account(row: &ProviderRow) -> Error {
-    let env = row.required_env();
-    let mend = if env.is_empty() {
-        "add an account for it".to_owned()
+/// What a call will probably cost; none where no price is known.
+fn expected_cost(
+    model: &ModelRow,
+    wish: &Wish,
+    call: &ChatCall,
+    now: SystemTime,
+) -> Option<PicoUsd> {
+    let prices = model.prices_at(now);
+    let usage = wish.expected_usage.unwrap_or_else(|| {
+        let limit = call.parameters.max_output_tokens;
+        let output = limit.unwrap_or(USUAL_OUTPUT);
+        TokenUsage {
+            input: accounting::estimate_input(call),
+            output: output.min(model.max_output_tokens.unwrap_or(i64::MAX)),
+            ..TokenUsage::default()
+        }
+    });
+    (!prices.is_empty()).then(|| cost_of_tokens(&usage, &prices))
+}
+
+/// What a caller hears when nobody is left.
+fn refusal(survey: &Plan, wish: &Wish) -> Error {
+    let mut errors = survey.left_out.iter().filter_map(|one| one.why.error());
+    let is_auto = matches!(wish.target, Target::Auto) && wish.fallback_models.is_empty();
+    let first = if is_auto {
+        errors.find(|error| error.kind() != Kind::NoUsableAccount)
     } else {
-        format!("set {} or add an account for it", env.join(" and "))
+        errors.next()
     };
-    Error::new(
-        Kind::NoUsableAccount,
-        format!("no account at {} can be used: {mend}", row.display_name),
-    )
-    .fact("provider", row.id.as_str())
-    .fact("requiredEnv", env.join(","))
-}
-
-fn nobody(capability: Capability) -> Error {
-    Error::new(
-        Kind::NoUsableAccount,
-        format!(
-            "no provider with an account does {}: set the key of one, or name a model such as \
-             sandbox-text",
-            capability.as_str()
-        ),
-    )
-    .fact("capability", capability.as_str())
+    first.cloned().unwrap_or_else(|| left_out::nobody(wish.capability))
 }

@@ -1,10 +1,12 @@
 //! ModelService: what can be done, by whom, and with which models.
 //!
 //! Owns: the RPCs and what names they take. Leaves: which rows there are and what can be asked of
-//! them (`rows`), how they look (`wire`), filters, orders and pages (`listing`).
+//! them (`rows`), how they look (`wire`), who would serve a call (`resolve`), filters, orders and
+//! pages (`listing`).
 
-mod rows;
-mod wire;
+mod resolve;
+pub mod rows;
+pub mod wire;
 
 use std::sync::Arc;
 
@@ -12,7 +14,8 @@ use mediary_domain::{Error, Result};
 use mediary_proto::v1::{
     GetModelRequest, GetModelResponse, GetProviderRequest, GetProviderResponse,
     ListCapabilitiesRequest, ListCapabilitiesResponse, ListModelsRequest, ListModelsResponse,
-    ListProvidersRequest, ListProvidersResponse, model_service_server::ModelService,
+    ListProvidersRequest, ListProvidersResponse, ResolveTargetRequest, ResolveTargetResponse,
+    model_service_server::ModelService,
 };
 use tonic::{Request, Response, Status};
 
@@ -20,7 +23,7 @@ use super::{
     change,
     listing::{Asked, PageTokens},
 };
-use crate::{access::Caller, error::status, registry::Registry};
+use crate::{access::Caller, clock::Clock, error::status, registry::Registry};
 
 pub const METHODS: &[&str] = &[
     rows::CAPABILITIES.rpc,
@@ -28,6 +31,7 @@ pub const METHODS: &[&str] = &[
     "mediary.v1.ModelService.GetProvider",
     rows::MODELS.rpc,
     "mediary.v1.ModelService.GetModel",
+    "mediary.v1.ModelService.ResolveTarget",
 ];
 
 /// The longest name that is looked up, and repeated in a failure.
@@ -36,11 +40,18 @@ const MAX_NAME_BYTES: usize = 512;
 pub struct ModelApi {
     registry: Registry,
     pages: Arc<PageTokens>,
+    clock: Clock,
+    sandbox_in_auto: bool,
 }
 
 impl ModelApi {
-    pub fn new(registry: Registry, pages: Arc<PageTokens>) -> Self {
-        Self { registry, pages }
+    pub fn new(
+        registry: Registry,
+        pages: Arc<PageTokens>,
+        clock: Clock,
+        sandbox_in_auto: bool,
+    ) -> Self {
+        Self { registry, pages, clock, sandbox_in_auto }
     }
 
     fn capabilities(
@@ -78,16 +89,20 @@ impl ModelApi {
         let snapshot = self.registry.now();
         let page = rows::PROVIDERS.page(rows::providers(&snapshot), &asked, &self.pages)?;
         Ok(ListProvidersResponse {
-            providers: page.rows.iter().map(wire::provider).collect(),
+            providers: page.rows.iter().map(|row| wire::provider(row, caller.role)).collect(),
             next_page_token: page.next_page_token,
         })
     }
 
-    fn provider(&self, request: &GetProviderRequest) -> Result<GetProviderResponse> {
+    fn provider(
+        &self,
+        caller: &Caller,
+        request: &GetProviderRequest,
+    ) -> Result<GetProviderResponse> {
         let id = provider_id("name", &request.name)?;
         let snapshot = self.registry.now();
         let row = rows::provider(&snapshot, id).ok_or_else(|| no_provider(&request.name))?;
-        Ok(GetProviderResponse { provider: Some(wire::provider(&row)) })
+        Ok(GetProviderResponse { provider: Some(wire::provider(&row, caller.role)) })
     }
 
     fn models(&self, caller: &Caller, request: &ListModelsRequest) -> Result<ListModelsResponse> {
@@ -146,7 +161,9 @@ impl ModelService for ModelApi {
         &self,
         request: Request<GetProviderRequest>,
     ) -> Result<Response<GetProviderResponse>, Status> {
-        answer(self.provider(request.get_ref()))
+        answer(
+            change::caller(&request).and_then(|caller| self.provider(&caller, request.get_ref())),
+        )
     }
 
     async fn list_models(
@@ -154,6 +171,13 @@ impl ModelService for ModelApi {
         request: Request<ListModelsRequest>,
     ) -> Result<Response<ListModelsResponse>, Status> {
         answer(change::caller(&request).and_then(|caller| self.models(&caller, request.get_ref())))
+    }
+
+    async fn resolve_target(
+        &self,
+        request: Request<ResolveTargetRequest>,
+    ) -> Result<Response<ResolveTargetResponse>, Status> {
+        answer(change::caller(&request).and_then(|caller| self.resolve(&caller, request.get_ref())))
     }
 
     async fn get_model(
@@ -194,7 +218,7 @@ fn model_name(name: &str) -> Result<&str> {
     }
 }
 
-fn no_provider(name: &str) -> Error {
+pub fn no_provider(name: &str) -> Error {
     Error::not_found("mediary.v1.Provider", name)
 }
 

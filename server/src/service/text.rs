@@ -1,10 +1,12 @@
 //! TextService: a conversation goes in, an answer comes out, whole or as it is written.
 
 mod answer;
-mod events;
+mod counting;
+mod embedding;
+pub mod events;
 mod generation;
 pub mod limits;
-mod parse;
+pub mod parse;
 mod reading;
 mod telling;
 
@@ -16,6 +18,7 @@ use std::{
 use futures::StreamExt as _;
 use mediary_domain::{Capability, Error, Result};
 use mediary_proto::v1::{
+    CountTokensRequest, CountTokensResponse, EmbedTextRequest, EmbedTextResponse,
     GenerateTextRequest, GenerateTextResponse, ResumeTextRequest, ResumeTextResponse,
     StopTextRequest, StopTextResponse, StreamTextRequest, StreamTextResponse,
     text_service_server::TextService,
@@ -34,7 +37,7 @@ use crate::{
     clock::Clock,
     error::status,
     registry::Registry,
-    routing::{Run, plan},
+    routing::{Run, Setting, plan},
 };
 
 pub const METHODS: &[&str] = &[
@@ -42,6 +45,8 @@ pub const METHODS: &[&str] = &[
     "mediary.v1.TextService.StreamText",
     "mediary.v1.TextService.ResumeText",
     "mediary.v1.TextService.StopText",
+    "mediary.v1.TextService.CountTokens",
+    "mediary.v1.TextService.EmbedText",
 ];
 
 /// How long StopText waits for a generation to end before it shows it as it stands.
@@ -87,11 +92,15 @@ impl TextApi {
         }
     }
 
+    fn setting(&self) -> Setting {
+        Setting { sandbox_in_auto: self.sandbox_in_auto, now: self.clock.wall() }
+    }
+
     fn accept(&self, asked: Asked, generation: Arc<str>) -> Result<Accepted> {
-        let include_reasoning =
-            asked.call.parameters.reasoning.as_ref().is_some_and(|reasoning| reasoning.include);
         let snapshot = self.registry.now();
-        let plan = plan(&snapshot, &asked.wish, asked.call, self.sandbox_in_auto)?;
+        let plan = plan(&snapshot, &asked.wish, asked.call, self.setting())?;
+        let reasoning = plan.call.parameters.reasoning.as_ref();
+        let include_reasoning = reasoning.is_some_and(|reasoning| reasoning.include);
         let first = &plan.candidates[0];
         Ok(Accepted {
             warnings: first.warnings.clone(),
@@ -203,6 +212,22 @@ impl TextService for TextApi {
         let generation = found.map_err(|error| status(&error))?;
         generation.stop(STOP_PATIENCE).await;
         Ok(Response::new(StopTextResponse { generation: Some(generation.view()) }))
+    }
+
+    async fn count_tokens(
+        &self,
+        request: Request<CountTokensRequest>,
+    ) -> Result<Response<CountTokensResponse>, Status> {
+        let counted = self.count(request).await;
+        counted.map(Response::new).map_err(|error| status(&error))
+    }
+
+    async fn embed_text(
+        &self,
+        request: Request<EmbedTextRequest>,
+    ) -> Result<Response<EmbedTextResponse>, Status> {
+        let embedded = self.embed(request).await;
+        embedded.map(Response::new).map_err(|error| status(&error))
     }
 }
 

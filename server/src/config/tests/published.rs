@@ -20,7 +20,8 @@ fn the_documented_example_loads_and_lists_every_key() {
     let (_, rest) = PAGE.split_once("```toml\n#:schema").unwrap();
     let (example, _) = rest.split_once("\n```").unwrap();
     let (_, example) = example.split_once('\n').unwrap();
-    let desk = Desk::with(example).env("OPENAI_API_KEY", "sk-1");
+    let desk =
+        Desk::with(example).env("OPENAI_API_KEY", "sk-1").env("AZURE_OPENAI_API_KEY", "sk-3");
     fs::create_dir(desk.path("catalog")).unwrap();
     fs::create_dir(desk.path("keys")).unwrap();
     fs::write(desk.path("keys/anthropic"), "sk-2").unwrap();

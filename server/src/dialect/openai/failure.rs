@@ -1,5 +1,7 @@
 //! How OpenAI and who speaks like it say no: five shapes of body, and what their words mean.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use mediary_domain::Error;
 use serde_json::{Value, value::RawValue};
@@ -10,15 +12,25 @@ use crate::provider::CallContext;
 /// A refusal by status.
 pub fn of_reply(cx: &CallContext, refusal: &Refusal) -> Error {
     let Refusal { status, body, retry_after } = refusal;
-    let (words, cause) = serde_json::from_slice(body).map(|json| words(&json)).unwrap_or_default();
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let (words, cause) = words(&json);
     let class = classify(cx, Some(*status), &words, &cause);
-    refused(cx, class, Some(*status), words, *retry_after)
+    // Hugging Face, while a model is loaded: seconds.
+    let estimated = json.get("estimated_time").and_then(Value::as_f64);
+    let estimated = estimated.and_then(|wait| Duration::try_from_secs_f64(wait).ok());
+    refused(cx, class, Some(*status), words, retry_after.or(estimated))
 }
 
 /// A refusal inside a stream: an event of its own.
 pub fn of_event(cx: &CallContext, data: &[u8]) -> Error {
     let (words, cause) = serde_json::from_slice(data).map(|json| words(&json)).unwrap_or_default();
     refused(cx, classify(cx, None, &words, &cause), None, words, None)
+}
+
+/// A refusal that is one text and nothing else.
+pub fn in_words(cx: &CallContext, message: String) -> Error {
+    let words = Words { message, ..Words::default() };
+    refused(cx, classify(cx, None, &words, ""), None, words, None)
 }
 
 /// Whether a body under status 200 says no in the place of an answer: by its `error`, or where it
@@ -61,6 +73,10 @@ fn words(json: &Value) -> (Words, String) {
             };
             return (words, String::new());
         }
+        // Hugging Face: several texts.
+        Some(list @ Value::Array(_)) => {
+            return (Words { message: message_of(list), ..Words::default() }, String::new());
+        }
         _ => (json, json),
     };
     let message = [at.get("message"), outer.get("message"), outer.get("detail")]
@@ -81,7 +97,11 @@ fn words(json: &Value) -> (Words, String) {
         at.pointer("/metadata/raw"),
         at.pointer("/innererror/code"),
     ];
-    (words, cause.map(text_of).join(" ").to_ascii_lowercase())
+    let text = |cause: Option<&Value>| match cause {
+        Some(Value::Object(object)) => Value::Object(object.clone()).to_string(),
+        cause => text_of(cause),
+    };
+    (words, cause.map(text).join(" ").to_ascii_lowercase())
 }
 
 /// A message is a string, or validation details: `{detail: [{loc, msg}]}` or the list itself.
@@ -94,7 +114,7 @@ fn message_of(value: &Value) -> String {
                 let at = one.get("loc").and_then(Value::as_array).map(|path| {
                     path.iter().map(|step| text_of(Some(step))).collect::<Vec<_>>().join(".")
                 });
-                let what = text_of(one.get("msg"));
+                let what = text_of(one.get("msg").or(Some(one)));
                 at.map_or(what.clone(), |at| format!("{at}: {what}"))
             });
             lines.collect::<Vec<_>>().join("; ")
@@ -111,27 +131,37 @@ fn text_of(value: Option<&Value>) -> String {
     }
 }
 
+/// How vendors say that a question is too long.
+const CONTEXT: [&str; 5] = [
+    "maximum context length",
+    "available context size",
+    "context window",
+    "context length",
+    "max context",
+];
+
 /// Words decide before numbers: vendors agree on their words more than on their statuses.
 fn classify(cx: &CallContext, status: Option<StatusCode>, words: &Words, cause: &str) -> Class {
     let message = words.message.to_ascii_lowercase();
     let code = words.code.as_str();
-    let says = |needles: &[&str]| {
-        needles.iter().any(|needle| message.contains(needle) || cause.contains(needle))
-    };
+    let says = |needles: &[&str]| needles.iter().any(|needle| message.contains(needle));
+    let caused = |needles: &[&str]| needles.iter().any(|needle| cause.contains(needle));
     let named = |names: &[&str]| names.contains(&code) || names.contains(&words.kind.as_str());
 
-    if named(&["insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"]) {
+    if named(&[
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "insufficient_balance",
+        "insufficient_balance_error",
+    ]) || says(&["exceeded your monthly included credits", "used all available credits"])
+    {
         return Class::QuotaExhausted;
     }
     if named(&["context_length_exceeded", "exceed_context_size_error"])
-        || says(&[
-            "maximum context length",
-            "available context size",
-            "context window",
-            "context length",
-            "max context",
-            "context_length_exceeded",
-        ])
+        || says(&CONTEXT)
+        || caused(&CONTEXT)
+        || caused(&["context_length_exceeded"])
     {
         return Class::ContextLength;
     }
@@ -139,8 +169,7 @@ fn classify(cx: &CallContext, status: Option<StatusCode>, words: &Words, cause: 
         return Class::ModelOutput;
     }
     if named(&["content_filter", "content_policy_violation", "moderation_blocked"])
-        || cause.contains("responsibleaipolicyviolation")
-        || cause.contains("content_policy_violation")
+        || caused(&["responsibleaipolicyviolation", "content_policy_violation"])
     {
         return Class::ContentFilter;
     }

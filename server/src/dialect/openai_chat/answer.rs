@@ -66,10 +66,14 @@ impl Decoder {
     fn chunk(&mut self, json: &[u8], out: &mut Queue) -> Result<()> {
         let mut chunk: Chunk<'_> =
             serde_json::from_slice(json).map_err(|error| garbled(&self.cx, &error))?;
-        let usage = chunk.usage.take().or(chunk.x_groq.take().and_then(|groq| groq.usage));
+        let groq = chunk.x_groq.take().unwrap_or_default();
+        let usage = chunk.usage.take().or(groq.usage);
         if let Some(usage) = usage {
             self.usage = Some(usage.total());
             self.is_told = false;
+        }
+        if let Some(why) = groq.error.filter(|why| !why.is_empty()) {
+            return Err(failure::in_words(&self.cx, why.into_string()));
         }
         let otherwise = [chunk.detail, chunk.message];
         if failure::says_no(chunk.error, otherwise, chunk.choices.is_some()) {
@@ -293,8 +297,8 @@ struct Chunk<'a> {
     choices: Option<Vec<Choice<'a>>>,
     #[serde(default)]
     usage: Option<Usage>,
-    #[serde(default)]
-    x_groq: Option<XGroq>,
+    #[serde(borrow, default)]
+    x_groq: Option<XGroq<'a>>,
     #[serde(borrow, default)]
     error: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -356,8 +360,11 @@ struct Function<'a> {
     arguments: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
-struct XGroq {
+#[derive(Default, Deserialize)]
+struct XGroq<'a> {
     #[serde(default)]
     usage: Option<Usage>,
+    /// Why the stream stops before its end.
+    #[serde(borrow, default)]
+    error: Option<Text<'a>>,
 }

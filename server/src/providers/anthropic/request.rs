@@ -49,6 +49,22 @@ pub fn body(cx: &CallContext, call: &ChatCall) -> Result<Vec<u8>> {
     with_options(&body, &cx.provider.id, parameters)
 }
 
+/// The same question, to be counted rather than answered: what only shapes the answer is refused.
+pub fn count_body(cx: &CallContext, call: &ChatCall) -> Result<Vec<u8>> {
+    let parameters = &call.parameters;
+    let effort = parameters.reasoning.as_ref().and_then(|one| one.effort.as_deref());
+    let body = CountBody {
+        model: &cx.model.provider_model_id,
+        system: system(&call.messages),
+        messages: messages(cx, &call.messages)?,
+        thinking: thinking(parameters),
+        output_config: output_config(effort, &parameters.response_format)?,
+        tools: tools(parameters)?,
+        tool_choice: tool_choice(parameters),
+    };
+    serde_json::to_vec(&body).map_err(|_| Error::bug("a request body cannot be written as JSON"))
+}
+
 /// Turns alternate on this wire: neighbours of the same role become one message, and results of
 /// tools belong to the user.
 fn messages<'a>(cx: &CallContext, messages: &'a [Message]) -> Result<Vec<WireMessage<'a>>> {
@@ -211,6 +227,22 @@ struct Body<'a> {
     top_k: Option<i64>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     stop_sequences: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking: Option<Thinking>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_config: Option<OutputConfig<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<WireTool<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<WireToolChoice<'a>>,
+}
+
+#[derive(Serialize)]
+struct CountBody<'a> {
+    model: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<String>,
+    messages: Vec<WireMessage<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     thinking: Option<Thinking>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -10,6 +10,7 @@ use mediary_proto::v1::{
     ModelAvailability, ModelLifecycle, ModelOrigin, ProviderHealth, ProviderKind as WireKind,
 };
 
+use super::wire;
 use crate::{
     registry::{Entry, Lifecycle, ModelRow, ProviderKind, Snapshot},
     service::listing::{Field, FieldKind, Listing, Row, Value},
@@ -64,7 +65,7 @@ pub(super) const MODELS: Listing = Listing {
         Field::new("local", FieldKind::Bool),
         Field::new("origin", word(ORIGIN, &["CONFIG", "DISCOVERED", "MANUAL"])),
     ],
-    // No row says yet when it was changed; all stand alike there, and their names decide.
+    // Rows below the store say nothing of when they were changed; their names decide.
     order: &["name", "display_name", "context_tokens", "update_time"],
     usual_order: "name",
 };
@@ -84,7 +85,7 @@ pub(super) struct CapabilityView {
     pub models_usable: usize,
 }
 
-pub(super) struct ProviderView<'a> {
+pub struct ProviderView<'a> {
     pub entry: &'a Entry,
     pub name: String,
     pub protocol: String,
@@ -92,7 +93,7 @@ pub(super) struct ProviderView<'a> {
     pub capabilities: Vec<&'static str>,
 }
 
-pub(super) struct ModelView<'a> {
+pub struct ModelView<'a> {
     pub row: &'a ModelRow,
     pub entry: &'a Entry,
 }
@@ -112,7 +113,7 @@ pub(super) fn providers(snapshot: &Snapshot) -> impl Iterator<Item = ProviderVie
     snapshot.providers.values().map(|entry| ProviderView::new(snapshot, entry))
 }
 
-pub(super) fn provider<'a>(snapshot: &'a Snapshot, id: &str) -> Option<ProviderView<'a>> {
+pub fn provider<'a>(snapshot: &'a Snapshot, id: &str) -> Option<ProviderView<'a>> {
     snapshot.providers.get(id).map(|entry| ProviderView::new(snapshot, entry))
 }
 
@@ -125,7 +126,7 @@ pub(super) fn models<'a>(
     rows.filter_map(|row| Some(ModelView { row, entry: snapshot.providers.get(&row.provider)? }))
 }
 
-pub(super) fn model<'a>(snapshot: &'a Snapshot, name: &str) -> Option<ModelView<'a>> {
+pub fn model<'a>(snapshot: &'a Snapshot, name: &str) -> Option<ModelView<'a>> {
     let row = snapshot.models.get(name)?;
     Some(ModelView { row, entry: snapshot.providers.get(&row.provider)? })
 }
@@ -161,7 +162,7 @@ impl<'a> ProviderView<'a> {
     }
 
     pub(super) fn is_configured(&self) -> bool {
-        !self.entry.accounts.is_empty()
+        self.entry.usable() > 0
     }
 }
 
@@ -174,9 +175,9 @@ impl ModelView<'_> {
         }
     }
 
-    /// No account may use a retired model, whatever accounts there are.
+    /// No account may use a retired or disabled model, whatever accounts there are.
     fn is_usable(&self) -> bool {
-        !self.entry.accounts.is_empty() && self.row.lifecycle != Lifecycle::Retired
+        self.row.enabled && self.row.lifecycle != Lifecycle::Retired && self.entry.serves(self.row)
     }
 
     pub(super) fn availability(&self) -> ModelAvailability {
@@ -184,7 +185,7 @@ impl ModelView<'_> {
     }
 
     pub(super) fn origin(&self) -> ModelOrigin {
-        ModelOrigin::Config
+        wire::origin(self.row.origin)
     }
 }
 
@@ -230,6 +231,9 @@ impl Row for ModelView<'_> {
             "availability" => bare(AVAILABILITY, self.availability().as_str_name()),
             "local" => Value::Bool(self.entry.row.is_local()),
             "origin" => bare(ORIGIN, self.origin().as_str_name()),
+            "update_time" => {
+                row.stamp.map_or(Value::Missing, |stamp| Value::Time(stamp.update_time))
+            }
             _ => Value::Missing,
         }
     }

@@ -5,15 +5,17 @@ use mediary_domain::{Capability, ChatCall, Kind};
 use mediary_proto::v1::{
     Model, ModelAvailability, ModelLifecycle, ProviderHealth, ProviderKind, price::Rate,
 };
+use mediary_store::RegistryRows;
 
 use super::*;
 use crate::{
     access::Role,
     clock::Clock,
-    config::Environment,
+    config::{Environment, VaultSection},
     provider::{CallContext, ChatStream, Provider},
-    registry::{Rows, load},
+    registry::{Base, Rows, Snapshot},
     service::listing::{FieldKind, Listing, Row, Value},
+    vault::{Readable, Vault},
 };
 
 struct Silent;
@@ -89,9 +91,14 @@ fn api(environment: &[(&str, &str)]) -> ModelApi {
         environment: &environment,
         idle_timeout: Duration::from_secs(1),
     };
-    let snapshot = load(&rows, |_, _| Ok(Arc::new(Silent))).unwrap();
+    let vault = VaultSection::default();
+    let readable = Readable::new(environment.clone(), &vault);
+    let vault = Vault::new(&vault, &[9; 32], Clock::system());
+    let base = Base::read(&rows, vault, readable, Box::new(|_, _| Ok(Arc::new(Silent)))).unwrap();
+    let (snapshot, complaints) = base.with(&RegistryRows::default(), &Snapshot::default());
+    assert_eq!(complaints, []);
     let pages = PageTokens::new(&[7; 32], Clock::system());
-    ModelApi::new(Registry::new(snapshot), Arc::new(pages))
+    ModelApi::new(Registry::new(snapshot), Arc::new(pages), Clock::system(), false)
 }
 
 fn names(api: &ModelApi, parent: &str, filter: &str, order_by: &str) -> Vec<String> {
@@ -121,21 +128,22 @@ fn all_capabilities_are_listed_by_id_with_the_models_that_could_serve_them() {
     assert_eq!(capabilities.len(), 16);
     assert!(capabilities.is_sorted_by_key(|one| one.id.clone()));
     let embedding = capabilities.iter().find(|one| one.id == "text-embedding").unwrap();
-    assert_eq!((embedding.models_usable, embedding.output_kinds[0].as_str()), (1, "vector"));
+    assert_eq!(embedding.output_kinds, ["vector"]);
     let without = list(&[]);
     let usable = |list: &[mediary_proto::v1::Capability], id: &str| {
         list.iter().find(|one| one.id == id).unwrap().models_usable
     };
     // The retired one does not count.
-    let gained = usable(&capabilities, "text-to-text") - usable(&without, "text-to-text");
-    assert_eq!(gained, 1);
+    for id in ["text-to-text", "text-embedding"] {
+        assert_eq!(usable(&capabilities, id) - usable(&without, id), 1, "{id}");
+    }
 }
 
 #[test]
 fn a_provider_tells_what_it_can_do_and_what_would_configure_it() {
     let get = |environment: &[(&str, &str)]| {
         let request = GetProviderRequest { name: "providers/attic".to_owned() };
-        api(environment).provider(&request).unwrap().provider.unwrap()
+        api(environment).provider(&anybody(), &request).unwrap().provider.unwrap()
     };
     let provider = get(&[]);
     assert_eq!(provider.name, "providers/attic");
@@ -166,7 +174,8 @@ fn providers_are_found_by_what_they_are() {
     assert!(list("").len() > 20);
     assert!(list("").is_sorted());
     let attic = ["providers/attic"];
-    assert_eq!(list("capabilities:text-embedding AND configured = true"), attic);
+    let both = ["providers/attic", "providers/sandbox"];
+    assert_eq!(list("capabilities:text-embedding AND configured = true"), both);
     assert_eq!(list("display_name = Attic AND kind = LOCAL AND health = UNKNOWN"), attic);
     assert_eq!(list("protocol = anthropic"), ["providers/anthropic"]);
     assert!(list("kind = LOCAL").contains(&"providers/llama-cpp".to_owned()));
@@ -251,7 +260,9 @@ fn what_is_misnamed_is_refused_and_what_is_unknown_is_not_found() {
         let request = ListModelsRequest { parent: parent.to_owned(), ..Default::default() };
         api.models(&anybody(), &request).unwrap_err()
     };
-    let get = |name: &str| api.provider(&GetProviderRequest { name: name.to_owned() }).unwrap_err();
+    let get = |name: &str| {
+        api.provider(&anybody(), &GetProviderRequest { name: name.to_owned() }).unwrap_err()
+    };
     for name in
         ["", "attic", "providers/", "providers/a/b", &format!("providers/{}", "x".repeat(999))]
     {

@@ -1,15 +1,19 @@
-//! How capabilities, providers and models look to a caller.
-//!
-//! Leaves out what only operators and admins see: there are no roles yet, so nobody is one.
+//! How capabilities, providers and models look to a caller: what only operators or admins see is
+//! left out for all others.
 
 use std::fmt::Debug;
 
 use mediary_domain::MediaKind;
 use mediary_proto::v1::{AsyncMode, Capability, Model, ModelOrigin, Price, Provider, price::Rate};
+use mediary_store::Stamp;
 use sha2::{Digest as _, Sha256};
 
 use super::rows::{CapabilityView, ModelView, ProviderView};
-use crate::registry::DatedPrice;
+use crate::{
+    access::Role,
+    registry::{DatedPrice, Origin},
+    service::{catalog::settings, decide},
+};
 
 pub(super) fn capability(view: &CapabilityView) -> Capability {
     let capability = view.capability;
@@ -24,8 +28,9 @@ pub(super) fn capability(view: &CapabilityView) -> Capability {
     }
 }
 
-pub(super) fn provider(view: &ProviderView<'_>) -> Provider {
+pub fn provider(view: &ProviderView<'_>, role: Role) -> Provider {
     let row = &view.entry.row;
+    let to = |least: Role, text: String| if role >= least { text } else { String::new() };
     Provider {
         name: view.name.clone(),
         display_name: row.display_name.clone(),
@@ -33,22 +38,22 @@ pub(super) fn provider(view: &ProviderView<'_>) -> Provider {
         protocol: view.protocol.clone(),
         capabilities: view.capabilities.iter().map(|&id| id.to_owned()).collect(),
         health: view.health().into(),
-        accounts_usable: count(view.entry.accounts.len()),
+        accounts_usable: count(view.entry.usable()),
         configured: view.is_configured(),
         required_env: row.required_env(),
         documentation_uri: row.documentation_uri.clone(),
-        base_uri: String::new(),
-        auth_scheme: String::new(),
+        base_uri: to(Role::Admin, row.base_uri.clone()),
+        auth_scheme: to(Role::Operator, row.auth.scheme.as_str().to_owned()),
         async_mode: AsyncMode::Sync.into(),
         default_limits: None,
-        protocol_settings_json: String::new(),
-        origin: ModelOrigin::Config.into(),
-        update_time: None,
-        etag: etag(row),
+        protocol_settings_json: to(Role::Admin, settings::show(row)),
+        origin: origin(row.origin).into(),
+        update_time: update_time(row.stamp.as_ref()),
+        etag: etag(row.stamp.as_ref(), row),
     }
 }
 
-pub(super) fn model(view: &ModelView<'_>) -> Model {
+pub fn model(view: &ModelView<'_>) -> Model {
     let row = view.row;
     Model {
         name: row.name.clone(),
@@ -75,9 +80,9 @@ pub(super) fn model(view: &ModelView<'_>) -> Model {
         statistics: None,
         local: view.entry.row.is_local(),
         origin: view.origin().into(),
-        enabled: Some(true),
-        update_time: None,
-        etag: etag(row),
+        enabled: Some(row.enabled),
+        update_time: update_time(row.stamp.as_ref()),
+        etag: etag(row.stamp.as_ref(), row),
     }
 }
 
@@ -98,9 +103,26 @@ fn count(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// Changes when anything in the row does, also what the caller is not shown: its debug text has
-/// every field. It does not change with what is worked out, such as availability.
-fn etag(row: &impl Debug) -> String {
+pub fn origin(origin: Origin) -> ModelOrigin {
+    match origin {
+        Origin::Config | Origin::Environment => ModelOrigin::Config,
+        Origin::Discovered => ModelOrigin::Discovered,
+        Origin::Manual => ModelOrigin::Manual,
+    }
+}
+
+fn update_time(stamp: Option<&Stamp>) -> Option<prost_types::Timestamp> {
+    let stamp = stamp.filter(|stamp| **stamp != Stamp::default());
+    stamp.map(|stamp| stamp.update_time.into())
+}
+
+/// The version of a row that the store keeps. Of one below, a text that changes when anything in
+/// the row does, also what the caller is not shown: its debug text has every field. It does not
+/// change with what is worked out, such as availability.
+fn etag(stamp: Option<&Stamp>, row: &impl Debug) -> String {
+    if let Some(stamp) = stamp {
+        return decide::etag(stamp);
+    }
     let hash = Sha256::digest(format!("{row:?}"));
     let short: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     format!("\"{short}\"")

@@ -9,6 +9,11 @@ pub const TEXT_BYTES: usize = 2 << 20;
 pub const INLINE_ASSET_BYTES: usize = 1 << 20;
 /// Google's signatures grow with the thinking: about six bytes for a token of it.
 pub const OPAQUE_STATE_BYTES: usize = 512 << 10;
+/// Of all vectors of one answer: what clients take by default, less what surrounds them.
+pub const VECTOR_BYTES: usize = (4 << 20) - (64 << 10);
+pub const EMBED_TEXTS: usize = 2_048;
+/// Characters of a word that says what vectors are for.
+pub const PURPOSE: usize = 64;
 pub const STOPS: usize = 8;
 pub const TOOLS: usize = 128;
 pub const LABELS: usize = 64;

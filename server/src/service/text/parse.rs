@@ -2,23 +2,29 @@
 //! request is said at once.
 
 mod message;
-mod parameters;
+pub mod parameters;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use mediary_domain::{ChatCall, Error, Kind, Result, Target};
+use mediary_domain::{Capability, ChatCall, Error, Kind, Result, Target};
 use mediary_proto::v1::{
-    self, GenerateTextRequest, StreamTextRequest, model_target::Target as WireTarget,
+    self, CountTokensRequest, GenerateTextRequest, StreamTextRequest,
+    model_target::Target as WireTarget,
 };
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+pub(super) use self::parameters::provider_options;
+use super::super::problems::Problems;
 use super::{capability, limits};
 use crate::{
     access::{Caller, Permit},
     routing::Wish,
 };
+
+/// What a text call may be for.
+const TEXT: [&str; 2] = ["text-to-text", "image-to-text"];
 
 /// A request that is checked.
 pub struct Asked {
@@ -31,30 +37,20 @@ pub struct Asked {
     pub fingerprint: Vec<u8>,
 }
 
-/// Collects what is wrong.
-#[derive(Default)]
-struct Problems(Option<Error>);
-
-impl Problems {
-    fn field(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.add(Error::field(field, description));
-    }
-
-    /// The first failure names the kind; all name their fields.
-    fn add(&mut self, error: Error) {
-        self.0 = Some(match self.0.take() {
-            Some(first) => first.and(error),
-            None => error,
-        });
-    }
-}
-
 impl Asked {
+    /// A question that is counted and not asked.
+    pub fn count(request: CountTokensRequest, caller: &Caller) -> Result<Self> {
+        let mut problems = Problems::default();
+        let CountTokensRequest { target, messages, parameters } = request;
+        let asked = asked(target, messages, parameters, &BTreeMap::new(), "", &mut problems);
+        problems.result(asked.of(caller))
+    }
+
     pub fn generate(request: GenerateTextRequest, caller: &Caller) -> Result<Self> {
         let mut problems = Problems::default();
         let GenerateTextRequest { target, messages, parameters, labels, request_id } = request;
         let asked = asked(target, messages, parameters, &labels, &request_id, &mut problems);
-        problems.0.map_or(Ok(asked.of(caller)), Err)
+        problems.result(asked.of(caller))
     }
 
     pub fn stream(request: StreamTextRequest, caller: &Caller) -> Result<Self> {
@@ -82,7 +78,7 @@ impl Asked {
         let grace = resumable.then(|| grace(disconnect_grace, &mut problems));
         let asked = asked(target, messages, parameters, &labels, &request_id, &mut problems);
         let asked = Self { grace, request_id, fingerprint, ..asked };
-        problems.0.map_or(Ok(asked.of(caller)), Err)
+        problems.result(asked.of(caller))
     }
 
     /// With what its caller may use.
@@ -121,9 +117,7 @@ fn asked(
     problems: &mut Problems,
 ) -> Asked {
     check_labels(labels, problems);
-    if !request_id.is_empty() && (request_id.len() > 36 || Uuid::parse_str(request_id).is_err()) {
-        problems.field("request_id", "must be a UUID of at most 36 characters, or empty");
-    }
+    check_request_id(request_id, problems);
     let messages = message::parse_all(messages, problems);
     let parameters = parameters::parse(parameters.unwrap_or_default(), problems);
     let has_images = messages
@@ -131,7 +125,7 @@ fn asked(
         .flat_map(|message| &message.parts)
         .any(|part| matches!(part, mediary_domain::Part::Image(_)));
     Asked {
-        wish: wish(target.unwrap_or_default(), capability(has_images), problems),
+        wish: wish(target.unwrap_or_default(), capability(has_images), &TEXT, problems),
         call: ChatCall { messages, parameters },
         grace: None,
         request_id: request_id.to_owned(),
@@ -139,9 +133,11 @@ fn asked(
     }
 }
 
-fn wish(
+/// What the caller wants; `allowed` are the capabilities that an `auto` target may name.
+pub fn wish(
     target: v1::ModelTarget,
-    capability: mediary_domain::Capability,
+    capability: Capability,
+    allowed: &[&str],
     problems: &mut Problems,
 ) -> Wish {
     if !target.account.is_empty() {
@@ -167,9 +163,10 @@ fn wish(
         Some(WireTarget::Preset(name)) => Target::Preset(named(name, "target.preset", problems)),
         Some(WireTarget::Route(task)) => Target::Route(named(task, "target.route", problems)),
         Some(WireTarget::Auto(auto)) => {
-            let is_text = ["", "text-to-text", "image-to-text"].contains(&auto.capability.as_str());
-            if !is_text {
-                problems.field("target.auto.capability", "must be a text capability, or empty");
+            let named = auto.capability.as_str();
+            if !named.is_empty() && !allowed.contains(&named) {
+                let problem = format!("must be {}, or empty", allowed.join(" or "));
+                problems.field("target.auto.capability", problem);
             }
             Target::Auto
         }
@@ -181,10 +178,17 @@ fn wish(
         permit: Permit::default(),
         allow_fallback: fallback.allow.unwrap_or(!is_explicit || !fallback.models.is_empty()),
         fallback_models: fallback.models,
+        expected_usage: None,
     }
 }
 
-fn check_labels(labels: &BTreeMap<String, String>, problems: &mut Problems) {
+pub(super) fn check_request_id(request_id: &str, problems: &mut Problems) {
+    if !request_id.is_empty() && (request_id.len() > 36 || Uuid::parse_str(request_id).is_err()) {
+        problems.field("request_id", "must be a UUID of at most 36 characters, or empty");
+    }
+}
+
+pub(super) fn check_labels(labels: &BTreeMap<String, String>, problems: &mut Problems) {
     if labels.len() > limits::LABELS {
         problems.field("labels", format!("holds at most {} labels", limits::LABELS));
     }

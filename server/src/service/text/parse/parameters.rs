@@ -3,8 +3,8 @@
 use std::{collections::HashSet, ops::RangeInclusive};
 
 use mediary_domain::{
-    Error, Kind, ReasoningOptions, ResponseFormat, TextParameters, Tool, ToolChoice,
-    UnsupportedPolicy,
+    Error, Kind, ReasoningOptions, ResponseFormat, SetNevertheless, TextParameters, Tool,
+    ToolChoice, UnsupportedPolicy,
 };
 use mediary_proto::v1::{
     self, UnsupportedParameterPolicy as WirePolicy, response_format::Format, tool_choice::Choice,
@@ -39,6 +39,11 @@ pub fn parse(wire: v1::TextParameters, problems: &mut Problems) -> TextParameter
         problems.field("parameters.stop", format!("holds at most {most} texts, none empty"));
     }
     let tools = tools(wire.tools, problems);
+    let set = SetNevertheless {
+        response_format: wire.response_format.as_ref().is_some_and(|one| one.format.is_some()),
+        tool_choice: wire.tool_choice.as_ref().is_some_and(|one| one.choice.is_some()),
+        unsupported: policy != WirePolicy::Unspecified,
+    };
     TextParameters {
         max_output_tokens: wire.max_output_tokens,
         temperature: wire.temperature,
@@ -57,7 +62,12 @@ pub fn parse(wire: v1::TextParameters, problems: &mut Problems) -> TextParameter
             WirePolicy::Drop => UnsupportedPolicy::Drop,
             WirePolicy::Unspecified | WirePolicy::Reject => UnsupportedPolicy::Reject,
         },
-        provider_options: provider_options(wire.provider_options_json, problems),
+        provider_options: provider_options(
+            "parameters.provider_options_json",
+            wire.provider_options_json,
+            problems,
+        ),
+        set,
     }
 }
 
@@ -154,19 +164,18 @@ fn tool_choice(
     }
 }
 
-fn provider_options(
+/// Options that only one provider has, found in `field`.
+pub(in super::super) fn provider_options(
+    field: &str,
     wire: std::collections::BTreeMap<String, String>,
     problems: &mut Problems,
 ) -> Vec<(String, String)> {
     if wire.values().map(String::len).sum::<usize>() > limits::JSON_BYTES {
-        problems.field(
-            "parameters.provider_options_json",
-            format!("holds at most {} bytes in all", limits::JSON_BYTES),
-        );
+        problems.field(field, format!("holds at most {} bytes in all", limits::JSON_BYTES));
         return Vec::new();
     }
     for (provider, json) in &wire {
-        let field = format!("parameters.provider_options_json[{provider}]");
+        let field = format!("{field}[{provider}]");
         match serde_json::from_str::<Value>(json) {
             Ok(value @ Value::Object(_)) if depth(&value) > limits::JSON_DEPTH => {
                 problems.field(field, format!("is deeper than {} levels", limits::JSON_DEPTH));

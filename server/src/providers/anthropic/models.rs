@@ -1,0 +1,101 @@
+//! The list of models, page by page.
+
+use mediary_domain::{Capability, Inspection, LiveModel, Result};
+use serde::Deserialize;
+
+use super::{Anthropic, VERSION, accepted, of_reply};
+use crate::{dialect::failure::garbled, provider::CallContext};
+
+/// Longest page that is read.
+const PAGE_LIMIT: usize = 4 << 20;
+/// Pages of a thousand: far more models than there will be.
+const MOST_PAGES: usize = 4;
+
+impl Anthropic {
+    pub(super) async fn models(&self, cx: &CallContext) -> Result<Inspection> {
+        let mut models = Vec::new();
+        let mut after = String::new();
+        for _ in 0..MOST_PAGES {
+            let path = format!("/v1/models?limit=1000{after}");
+            let reply = self.http.get(cx, &path, &[VERSION]).await?;
+            let reply = accepted(reply, &self.clock).await.map_err(|no| of_reply(cx, &no))?;
+            let json = reply.body.read_all(PAGE_LIMIT).await?;
+            let page: Page = serde_json::from_slice(&json).map_err(|error| garbled(cx, &error))?;
+            models.extend(page.data.into_iter().map(Listed::into_model));
+            match page.last_id.filter(|_| page.has_more) {
+                Some(last) if is_plain(&last) => after = format!("&after_id={last}"),
+                _ => break,
+            }
+        }
+        Ok(Inspection { models })
+    }
+}
+
+fn is_plain(id: &str) -> bool {
+    id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+}
+
+// --- wire ---
+
+#[derive(Deserialize)]
+struct Page {
+    data: Vec<Listed>,
+    #[serde(default)]
+    has_more: bool,
+    #[serde(default)]
+    last_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    id: String,
+    #[serde(default)]
+    display_name: Option<String>,
+    #[serde(default)]
+    max_input_tokens: Option<i64>,
+    #[serde(default)]
+    max_tokens: Option<i64>,
+    #[serde(default)]
+    capabilities: Option<Abilities>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Abilities {
+    image_input: Ability,
+    structured_outputs: Ability,
+    thinking: Ability,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Ability {
+    supported: bool,
+}
+
+impl Listed {
+    /// Every model of this API answers text and calls tools.
+    fn into_model(self) -> LiveModel {
+        let can = self.capabilities.unwrap_or_default();
+        let features = [
+            ("streaming", true),
+            ("tools", true),
+            ("vision", can.image_input.supported),
+            ("json-schema", can.structured_outputs.supported),
+            ("reasoning", can.thinking.supported),
+        ];
+        let mut capabilities = vec![Capability::TextToText];
+        if can.image_input.supported {
+            capabilities.push(Capability::ImageToText);
+        }
+        LiveModel {
+            id: self.id,
+            display_name: self.display_name.unwrap_or_default(),
+            context_tokens: self.max_input_tokens,
+            max_output_tokens: self.max_tokens,
+            capabilities,
+            features: features.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect(),
+            prices: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Walks a plan for vectors: asks one candidate after the other until one gives them all.
+
+use mediary_domain::{
+    EmbedCall, EmbedOptions, Embedded, Error, Kind, PicoUsd, Result, Retry, TokenUsage,
+    UsageSource, Warning, cost_of_tokens,
+};
+use tracing::warn;
+
+use super::{
+    plan::{Candidate, Plan},
+    run::{Attempt, Outcome},
+};
+use crate::{
+    clock::Clock,
+    provider::{CallContext, ModelRow, ProviderRow, accounting},
+};
+
+/// Texts of one question where the model's row names no other number: OpenAI's limit.
+const MAX_BATCH: usize = 2_048;
+
+/// What has become of a call.
+pub struct Vectors {
+    pub embedded: Embedded,
+    pub outcome: Outcome,
+    pub warnings: Vec<Warning>,
+}
+
+/// The vectors of the first candidate that gives them. `most` is how many bytes all of them may
+/// have: an answer that cannot be delivered is not paid for, where that can be known before.
+pub async fn embed(plan: Plan, call: &EmbedCall, most: usize, clock: &Clock) -> Result<Vectors> {
+    let mut outcome = Outcome::default();
+    let mut curable = None;
+    let mut waiting = plan.candidates.into_iter().peekable();
+    while let Some(candidate) = waiting.next() {
+        let (options, fitted) = match fit(&candidate.provider, &candidate.model, call, most) {
+            Ok(fitted) => fitted,
+            // Another model of the plan may take it.
+            Err(_) if waiting.peek().is_some() => continue,
+            Err(error) => return Err(error),
+        };
+        let cx = CallContext {
+            provider: candidate.provider.clone(),
+            model: candidate.model.clone(),
+            account: candidate.account.clone(),
+        };
+        let start = clock.wall();
+        let mut embedded = Embedded::default();
+        let asked = ask(&candidate, &cx, &call.texts, &options, &mut embedded).await;
+        let cost = embedded
+            .usage
+            .map(|usage| cost_of_tokens(&usage, &candidate.model.prices_at(clock.wall())))
+            .unwrap_or_default();
+        outcome.cost += cost;
+        outcome.attempts.push(Attempt {
+            model: candidate.model.name.clone(),
+            start,
+            end: Some(clock.wall()),
+            failure: asked.as_ref().err().cloned(),
+            usage: embedded.usage,
+            cost,
+        });
+        match asked {
+            Ok(()) => {
+                outcome.model.clone_from(&candidate.model.name);
+                outcome.provider.clone_from(&candidate.provider.id);
+                outcome.provider_model_id.clone_from(&embedded.model);
+                outcome.usage = embedded.usage;
+                let warnings = candidate.warnings.into_iter().chain(fitted).collect();
+                return Ok(Vectors { embedded, outcome, warnings });
+            }
+            Err(error) => {
+                warn!(
+                    model = %candidate.model.name,
+                    kind = ?error.kind(),
+                    "attempt {} at {} failed: {:?}",
+                    outcome.attempts.len(),
+                    candidate.model.name,
+                    error.kind(),
+                );
+                if matches!(error.retry(), Retry::Later(_)) {
+                    curable = Some(error.clone());
+                }
+                if error.may_succeed_elsewhere() && waiting.peek().is_some() {
+                    continue;
+                }
+                return Err(told(error, curable, outcome.attempts.len()));
+            }
+        }
+    }
+    Err(Error::bug("a plan held no candidate"))
+}
+
+/// What a caller hears when nobody answers: a failure that time cures, if there was one.
+fn told(error: Error, curable: Option<Error>, tried: usize) -> Error {
+    let error = match (error.retry(), curable) {
+        (Retry::Elsewhere, Some(curable)) => curable,
+        _ => error,
+    };
+    if tried > 1 { error.fact("attempts", tried.to_string()) } else { error }
+}
+
+/// All texts, as many at a time as the model takes. What came before a failure was paid for.
+async fn ask(
+    candidate: &Candidate,
+    cx: &CallContext,
+    texts: &[String],
+    options: &EmbedOptions,
+    embedded: &mut Embedded,
+) -> Result<()> {
+    for some in texts.chunks(candidate.model.max_batch.unwrap_or(MAX_BATCH).max(1)) {
+        let Embedded { vectors, model, usage } = candidate.adapter.embed(cx, some, options).await?;
+        let usage = usage.unwrap_or_else(|| TokenUsage {
+            input: some.iter().map(|text| accounting::of_text(text.len())).sum(),
+            source: UsageSource::Estimated,
+            ..TokenUsage::default()
+        });
+        embedded.vectors.extend(vectors);
+        embedded.model = model;
+        embedded.usage = Some(match embedded.usage {
+            Some(before) => sum(before, usage),
+            None => usage,
+        });
+    }
+    Ok(())
+}
+
+fn sum(before: TokenUsage, now: TokenUsage) -> TokenUsage {
+    let is_estimated = [before, now].iter().any(|one| one.source == UsageSource::Estimated);
+    TokenUsage {
+        input: before.input + now.input,
+        cost: before.cost.zip(now.cost).map(|(a, b): (PicoUsd, PicoUsd)| a + b),
+        source: if is_estimated { UsageSource::Estimated } else { UsageSource::Reported },
+        ..TokenUsage::default()
+    }
+}
+
+/// The options as the model takes them, and what was left out.
+fn fit(
+    provider: &ProviderRow,
+    model: &ModelRow,
+    call: &EmbedCall,
+    most: usize,
+) -> Result<(EmbedOptions, Vec<Warning>)> {
+    let mut options = call.options.clone();
+    let mut warnings = Vec::new();
+    if options.dimensions.is_some() && model.described && !model.has("dimensions") {
+        return Err(Error::new(
+            Kind::UnsupportedParameter,
+            format!("{} does not let the length of its vectors be chosen", model.name),
+        )
+        .fact("model", model.name.as_str())
+        .violation("dimensions", "leave it out, or choose another model"));
+    }
+    if let Some(length) = options.dimensions.or(model.dimensions) {
+        check_size(call.texts.len(), length as usize, most)?;
+    }
+    if !options.purpose.is_empty() && !provider.takes_purpose(&model.dialect) {
+        options.purpose.clear();
+        warnings.push(Warning {
+            code: "parameter-dropped",
+            field: "purpose".to_owned(),
+            detail: format!("{} does not take it; it was left out", model.name),
+        });
+    }
+    Ok((options, warnings))
+}
+
+/// Whether so many vectors of that length fit into one answer.
+pub fn check_size(vectors: usize, length: usize, most: usize) -> Result<()> {
+    let bytes = vectors.saturating_mul(length).saturating_mul(size_of::<f32>());
+    if bytes <= most {
+        return Ok(());
+    }
+    let message = format!("{vectors} vectors of {length} numbers are more than {most} bytes");
+    Err(Error::new(Kind::MessageTooLarge, message)
+        .violation("texts", "embed fewer at once, or ask for shorter vectors"))
+}

@@ -1,0 +1,130 @@
+//! Why a model would not be asked, as a word, a sentence and a failure.
+
+use mediary_domain::{Capability, Error, Kind, PicoUsd};
+
+use crate::{
+    provider::{ModelRow, ProviderRow},
+    registry::Entry,
+};
+
+/// A model that is named and not asked.
+pub struct LeftOut {
+    /// Its resource name; what was written where there is no such model.
+    pub model: String,
+    pub why: Why,
+}
+
+pub enum Why {
+    /// No account at its provider may be used for it.
+    NoAccount(Error),
+    /// The caller's key does not name it.
+    NotAllowed(Error),
+    /// It does not take what was asked for.
+    UnsupportedParameter(Error),
+    /// It, or the wire to it, cannot do what is needed.
+    UnsupportedCapability(Error),
+    Retired(Error),
+    Disabled(Error),
+    /// A call is expected to cost more than the route allows.
+    TooDear(Error),
+    /// Nothing of that name exists.
+    Unknown(Error),
+    /// It would only be asked after another has failed, and the request forbids that.
+    NoFallback,
+}
+
+impl Why {
+    /// As the contract writes it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::NoAccount(_) => "no-account",
+            Self::NotAllowed(_) => "not-allowed",
+            Self::UnsupportedParameter(_) => "unsupported-parameter",
+            Self::UnsupportedCapability(_) => "unsupported-capability",
+            Self::Retired(_) => "retired",
+            Self::Disabled(_) => "disabled",
+            Self::TooDear(_) => "too-expensive",
+            Self::Unknown(_) => "not-found",
+            Self::NoFallback => "no-fallback",
+        }
+    }
+
+    /// What a caller hears who gets nobody else.
+    pub fn error(&self) -> Option<&Error> {
+        match self {
+            Self::NoAccount(error)
+            | Self::NotAllowed(error)
+            | Self::UnsupportedParameter(error)
+            | Self::UnsupportedCapability(error)
+            | Self::Retired(error)
+            | Self::Disabled(error)
+            | Self::TooDear(error)
+            | Self::Unknown(error) => Some(error),
+            Self::NoFallback => None,
+        }
+    }
+}
+
+pub fn not_allowed(model: &ModelRow) -> Error {
+    let message = format!("this key may not use {}: its allowed_models do not name it", model.name);
+    Error::new(Kind::ModelNotAllowed, message).fact("model", model.name.as_str())
+}
+
+pub fn route_not_allowed(task: &str) -> Error {
+    let name = format!("routes/{task}");
+    let message = format!("this key may not use {name}: its allowed_routes do not name it");
+    Error::new(Kind::ModelNotAllowed, message).fact("route", name)
+}
+
+pub fn disabled(model: &ModelRow) -> Error {
+    Error::not_found("mediary.v1.Model", model.name.as_str())
+        .violation("target.model", "an operator has disabled the model")
+}
+
+pub fn unsupported(model: &ModelRow, capability: Capability) -> Error {
+    Error::new(
+        Kind::CapabilityUnsupported,
+        format!("{} does not do {}", model.name, capability.as_str()),
+    )
+    .fact("model", model.name.as_str())
+    .fact("capability", capability.as_str())
+}
+
+pub fn too_dear(model: &ModelRow, estimate: PicoUsd, most: i64) -> Error {
+    let message = format!(
+        "a call of {} is expected to cost {} pico-USD, and the route allows {most}",
+        model.name, estimate.0
+    );
+    Error::new(Kind::BudgetExceeded, message).fact("quota", "max_cost_pico_usd")
+}
+
+pub fn no_account(entry: &Entry) -> Error {
+    let row: &ProviderRow = &entry.row;
+    let env = row.required_env();
+    let mend = match (entry.accounts.is_empty(), env.is_empty()) {
+        // Which ones, and why, is for operators to see.
+        (false, _) => {
+            "those that exist are disabled, lack their key or may not use the model".to_owned()
+        }
+        (true, true) => "add an account for it".to_owned(),
+        (true, false) => format!("set {} or add an account for it", env.join(" and ")),
+    };
+    Error::new(
+        Kind::NoUsableAccount,
+        format!("no account at {} can be used: {mend}", row.display_name),
+    )
+    .fact("provider", row.id.as_str())
+    .fact("requiredEnv", env.join(","))
+}
+
+pub fn nobody(capability: Capability) -> Error {
+    Error::new(
+        Kind::NoUsableAccount,
+        format!(
+            "no provider with an account does {}: set the key of one, or name a model such as \
+             sandbox-text",
+            capability.as_str()
+        ),
+    )
+    .fact("capability", capability.as_str())
+}

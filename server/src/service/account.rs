@@ -1,0 +1,286 @@
+//! AccountService: accounts at providers. Secrets go in and never come out.
+//!
+//! Owns: the RPCs, and which key goes where. Leaves: how an account looks (`wire`), sealing keys
+//! (`vault`), what is made of the rows (`registry`).
+
+mod save;
+mod wire;
+
+use std::sync::Arc;
+
+use mediary_domain::Result;
+use mediary_proto::admin::{
+    self as pb, CreateAccountRequest, CreateAccountResponse, DeleteAccountRequest,
+    DeleteAccountResponse, DisableAccountRequest, DisableAccountResponse, EnableAccountRequest,
+    EnableAccountResponse, GetAccountRequest, GetAccountResponse, ListAccountsRequest,
+    ListAccountsResponse, TestAccountRequest, TestAccountResponse, UpdateAccountRequest,
+    UpdateAccountResponse, account_service_server::AccountService,
+};
+use mediary_store::{Account as Row, AccountState, Secret as Kept, Shared};
+use tonic::{Request, Response, Status};
+
+use super::{
+    change::{self, Changing, Effect},
+    decide::{self, Outcome, TRIES},
+    listing::{Asked, PageTokens},
+    names,
+};
+use crate::{
+    access::Role,
+    clock::Clock,
+    error::status,
+    registry::{Account, Keeper, Moment, Registry},
+};
+
+const CREATE: &str = "mediary.admin.v1.AccountService.CreateAccount";
+const UPDATE: &str = "mediary.admin.v1.AccountService.UpdateAccount";
+const DELETE: &str = "mediary.admin.v1.AccountService.DeleteAccount";
+const ENABLE: &str = "mediary.admin.v1.AccountService.EnableAccount";
+const DISABLE: &str = "mediary.admin.v1.AccountService.DisableAccount";
+
+pub const METHODS: &[&str] = &[
+    CREATE,
+    "mediary.admin.v1.AccountService.GetAccount",
+    wire::ACCOUNTS.rpc,
+    UPDATE,
+    DELETE,
+    ENABLE,
+    DISABLE,
+];
+
+pub struct AccountApi {
+    store: Shared,
+    keeper: Arc<Keeper>,
+    registry: Registry,
+    pages: Arc<PageTokens>,
+    clock: Clock,
+}
+
+impl AccountApi {
+    pub fn new(
+        store: Shared,
+        keeper: Arc<Keeper>,
+        registry: Registry,
+        pages: Arc<PageTokens>,
+        clock: Clock,
+    ) -> Self {
+        Self { store, keeper, registry, pages, clock }
+    }
+
+    fn get(&self, name: &str, role: Role) -> Result<pb::Account> {
+        let id = names::id_in("name", name, wire::COLLECTION)?;
+        let snapshot = self.registry.now();
+        let account = snapshot.accounts.get(id).ok_or_else(|| wire::missing(name))?;
+        Ok(wire::view(account, role))
+    }
+
+    fn list(&self, request: &Request<ListAccountsRequest>) -> Result<ListAccountsResponse> {
+        let caller = change::caller(request)?;
+        let ListAccountsRequest { page_size, page_token, filter, order_by } = request.get_ref();
+        let asked = Asked {
+            owner: &caller.owner,
+            parent: "",
+            filter,
+            order_by,
+            page_size: *page_size,
+            page_token,
+        };
+        let snapshot = self.registry.now();
+        let rows = snapshot.accounts.values().map(|account| wire::View::new(account));
+        let page = wire::ACCOUNTS.page(rows, &asked, &self.pages)?;
+        let accounts = page.rows.iter().map(|view| wire::view(view.account, caller.role));
+        Ok(ListAccountsResponse {
+            accounts: accounts.collect(),
+            next_page_token: page.next_page_token,
+        })
+    }
+
+    async fn delete(&self, request: Request<DeleteAccountRequest>) -> Result<Response<()>> {
+        let DeleteAccountRequest { name, etag, allow_missing, request_id, .. } = request.get_ref();
+        let changing = Changing::begin(&self.clock, DELETE, &request, request_id)?;
+        let id = names::id_in("name", name, wire::COLLECTION)?;
+        if changing.replayed(self.store.requests()).await?.is_some() {
+            return Ok(change::answer((), true));
+        }
+        let _turn = self.keeper.turn().await;
+        for _ in 0..TRIES {
+            let moment = self.keeper.moment().await?;
+            let known = moment.snapshot.accounts.get(id);
+            let Some(row) = stored(&moment, id) else {
+                if known.is_some() {
+                    let mend = "take it out of the configuration or unset its variable, or disable \
+                                it here";
+                    return Err(decide::not_ours(name, mend));
+                }
+                return if *allow_missing {
+                    Ok(Response::new(()))
+                } else {
+                    Err(wire::missing(name))
+                };
+            };
+            decide::check_etag(etag, &decide::etag(&row.stamp), name)?;
+            let effect = Effect {
+                resource: name.clone(),
+                before: known.map(|known| change::hash(&wire::view(known, Role::Admin))),
+                ..Effect::default()
+            };
+            let change = changing.change(effect).based_on(moment.rows.version);
+            match decide::outcome(self.store.accounts().delete(id, None, change).await)? {
+                Outcome::Done => {
+                    self.keeper.refresh().await?;
+                    return Ok(Response::new(()));
+                }
+                Outcome::Replayed(_) => return Ok(change::answer((), true)),
+                Outcome::Again => {}
+            }
+        }
+        Err(change::changed_meanwhile(name))
+    }
+
+    /// Enables or disables. One of the configuration or the environment gets a row over it.
+    async fn stand(
+        &self,
+        changing: Changing,
+        name: &str,
+        etag: &str,
+        state: AccountState,
+    ) -> Result<Response<pb::Account>> {
+        let role = changing.caller.role;
+        let id = names::id_in("name", name, wire::COLLECTION)?;
+        if changing.replayed(self.store.requests()).await?.is_some() {
+            return Ok(change::answer(self.get(name, role)?, true));
+        }
+        let _turn = self.keeper.turn().await;
+        for _ in 0..TRIES {
+            let moment = self.keeper.moment().await?;
+            let known = moment.snapshot.accounts.get(id).ok_or_else(|| wire::missing(name))?;
+            let before = wire::view(known, Role::Admin);
+            decide::check_etag(etag, &before.etag, name)?;
+            if known.state == state {
+                return Ok(Response::new(self.get(name, role)?));
+            }
+            let mut after = Account::clone(known);
+            after.state = state;
+            let effect = Effect {
+                resource: name.to_owned(),
+                before: Some(change::hash(&before)),
+                after: Some(change::hash(&wire::view(&after, Role::Admin))),
+                fields: vec!["state".to_owned()],
+            };
+            let change = changing.change(effect).based_on(moment.rows.version);
+            let accounts = self.store.accounts();
+            let saved = if stored(&moment, id).is_some() {
+                accounts.set_state(id, state, None, change).await
+            } else {
+                accounts.create(overlay(known, state), change).await
+            };
+            match decide::outcome(saved)? {
+                Outcome::Done => {
+                    self.keeper.refresh().await?;
+                    return Ok(Response::new(self.get(name, role)?));
+                }
+                Outcome::Replayed(_) => return Ok(change::answer(self.get(name, role)?, true)),
+                Outcome::Again => {}
+            }
+        }
+        Err(change::changed_meanwhile(name))
+    }
+}
+
+/// The row of the store, be it readable or not.
+fn stored<'a>(moment: &'a Moment, id: &str) -> Option<&'a Row> {
+    moment.rows.accounts.iter().find(|row| row.id == id)
+}
+
+/// A row that lies over an account of the configuration or the environment and changes nothing
+/// but how it stands.
+fn overlay(below: &Account, state: AccountState) -> Row {
+    Row {
+        id: below.id.clone(),
+        provider: below.provider.clone(),
+        display_name: below.display_name.clone(),
+        secret: Kept::None,
+        key_hint: String::new(),
+        key_fingerprint: String::new(),
+        state,
+        origin: below.origin.as_str().to_owned(),
+        settings_json: String::new(),
+        stamp: mediary_store::Stamp::default(),
+    }
+}
+
+#[tonic::async_trait]
+impl AccountService for AccountApi {
+    async fn create_account(
+        &self,
+        request: Request<CreateAccountRequest>,
+    ) -> Result<Response<CreateAccountResponse>, Status> {
+        let saved = self.create(request).await.map_err(|error| status(&error))?;
+        Ok(saved.map(|account| CreateAccountResponse { account: Some(account) }))
+    }
+
+    async fn get_account(
+        &self,
+        request: Request<GetAccountRequest>,
+    ) -> Result<Response<GetAccountResponse>, Status> {
+        let account = change::caller(&request)
+            .and_then(|caller| self.get(&request.get_ref().name, caller.role))
+            .map_err(|error| status(&error))?;
+        Ok(Response::new(GetAccountResponse { account: Some(account) }))
+    }
+
+    async fn list_accounts(
+        &self,
+        request: Request<ListAccountsRequest>,
+    ) -> Result<Response<ListAccountsResponse>, Status> {
+        self.list(&request).map(Response::new).map_err(|error| status(&error))
+    }
+
+    async fn update_account(
+        &self,
+        request: Request<UpdateAccountRequest>,
+    ) -> Result<Response<UpdateAccountResponse>, Status> {
+        let saved = self.update(request).await.map_err(|error| status(&error))?;
+        Ok(saved.map(|account| UpdateAccountResponse { account: Some(account) }))
+    }
+
+    async fn delete_account(
+        &self,
+        request: Request<DeleteAccountRequest>,
+    ) -> Result<Response<DeleteAccountResponse>, Status> {
+        let gone = self.delete(request).await.map_err(|error| status(&error))?;
+        Ok(gone.map(|()| DeleteAccountResponse {}))
+    }
+
+    async fn enable_account(
+        &self,
+        request: Request<EnableAccountRequest>,
+    ) -> Result<Response<EnableAccountResponse>, Status> {
+        let EnableAccountRequest { name, etag, request_id } = request.get_ref();
+        let changing = Changing::begin(&self.clock, ENABLE, &request, request_id)
+            .map_err(|error| status(&error))?;
+        let stands = self.stand(changing, name, etag, AccountState::Active).await;
+        let stands = stands.map_err(|error| status(&error))?;
+        Ok(stands.map(|account| EnableAccountResponse { account: Some(account) }))
+    }
+
+    async fn disable_account(
+        &self,
+        request: Request<DisableAccountRequest>,
+    ) -> Result<Response<DisableAccountResponse>, Status> {
+        let DisableAccountRequest { name, etag, request_id } = request.get_ref();
+        let changing = Changing::begin(&self.clock, DISABLE, &request, request_id)
+            .map_err(|error| status(&error))?;
+        let stands = self.stand(changing, name, etag, AccountState::Disabled).await;
+        let stands = stands.map_err(|error| status(&error))?;
+        Ok(stands.map(|account| DisableAccountResponse { account: Some(account) }))
+    }
+
+    /// Not served: the gate answers before.
+    async fn test_account(
+        &self,
+        _: Request<TestAccountRequest>,
+    ) -> Result<Response<TestAccountResponse>, Status> {
+        Err(Status::unimplemented("TestAccount is not built"))
+    }
+}

@@ -1,0 +1,217 @@
+//! The RPCs of providers.
+
+use mediary_domain::{Error, Result};
+use mediary_proto::{
+    admin::{CreateProviderRequest, DeleteProviderRequest, UpdateProviderRequest},
+    v1::Provider,
+};
+use mediary_store::{CatalogKey, RegistryRows};
+use tonic::{Request, Response};
+
+use super::{
+    CREATE_PROVIDER, CatalogApi, DELETE_PROVIDER, Saving, UPDATE_PROVIDER, provider, stored, with,
+};
+use crate::{
+    access::Role,
+    registry::Snapshot,
+    service::{
+        change::{self, Changing, Effect},
+        decide::{self, Outcome, TRIES},
+        mask,
+        model::{no_provider, rows, wire},
+        names,
+    },
+};
+
+const COLLECTION: &str = "providers";
+
+impl CatalogApi {
+    pub(super) async fn create_provider(
+        &self,
+        request: Request<CreateProviderRequest>,
+    ) -> Result<Response<Provider>> {
+        let CreateProviderRequest { provider, provider_id, request_id, validate_only } =
+            request.get_ref();
+        let changing = Changing::begin(&self.clock, CREATE_PROVIDER, &request, request_id)?;
+        names::chosen_id("provider_id", provider_id)?;
+        let saving = Saving {
+            changing,
+            given: &provider.clone().unwrap_or_default(),
+            mask: None,
+            is_new: true,
+            allow_missing: true,
+            validate_only: *validate_only,
+        };
+        self.save_provider(provider_id, saving).await
+    }
+
+    pub(super) async fn update_provider(
+        &self,
+        request: Request<UpdateProviderRequest>,
+    ) -> Result<Response<Provider>> {
+        let UpdateProviderRequest {
+            provider,
+            update_mask,
+            allow_missing,
+            request_id,
+            validate_only,
+        } = request.get_ref();
+        let changing = Changing::begin(&self.clock, UPDATE_PROVIDER, &request, request_id)?;
+        let given = provider.clone().unwrap_or_default();
+        let id = names::id_in("provider.name", &given.name, COLLECTION)?;
+        if *allow_missing {
+            names::chosen_id("provider.name", id)?;
+        }
+        let saving = Saving {
+            changing,
+            given: &given,
+            mask: update_mask.as_ref(),
+            is_new: false,
+            allow_missing: *allow_missing,
+            validate_only: *validate_only,
+        };
+        self.save_provider(id, saving).await
+    }
+
+    async fn save_provider(
+        &self,
+        id: &str,
+        saving: Saving<'_, Provider>,
+    ) -> Result<Response<Provider>> {
+        let key = CatalogKey::Provider(id.to_owned());
+        let name = key.to_string();
+        let Saving { changing, given, .. } = &saving;
+        if changing.replayed(self.store.requests()).await?.is_some() {
+            return Ok(change::answer(self.provider(id)?, true));
+        }
+        let _turn = self.keeper.turn().await;
+        for _ in 0..TRIES {
+            let moment = self.keeper.moment().await?;
+            let before = view(&moment.snapshot, id);
+            let is_stored = stored(&moment.rows, &key).is_some();
+            if saving.is_new && (before.is_some() || is_stored) {
+                return Err(decide::exists(&name));
+            }
+            if before.is_none() && !saving.allow_missing {
+                return Err(no_provider(&name));
+            }
+            let existing = before.clone().unwrap_or_default();
+            if !saving.is_new {
+                decide::check_etag(&given.etag, &existing.etag, &name)?;
+            }
+            let masked = mask::lay(&existing, given, saving.mask, provider::NOT_SET)?;
+            let base = self.keeper.base();
+            let row = provider::parse(id, &masked.resource, before.as_ref(), &masked.fields, base)?;
+            let json = serde_json::to_string(&row)
+                .map_err(|_| Error::bug("a provider's row cannot be written"))?;
+            let (row, rows) = with(&moment.rows, key.clone(), json);
+            let (trial, complaints) = self.keeper.try_out(rows).await?;
+            decide::taken(&complaints, &name, "provider")?;
+            let after = view(&trial, id).ok_or_else(|| no_provider(&name))?;
+            if saving.validate_only {
+                return Ok(Response::new(after));
+            }
+            let effect = Effect {
+                resource: name.clone(),
+                before: before.as_ref().map(change::hash),
+                after: Some(change::hash(&Provider { etag: String::new(), ..after })),
+                fields: masked.fields,
+            };
+            let change = changing.change(effect).based_on(moment.rows.version);
+            let saved = if is_stored {
+                self.store.catalog().update(row, None, change).await
+            } else {
+                self.store.catalog().create(row, change).await
+            };
+            match decide::outcome(saved)? {
+                Outcome::Done => {
+                    self.keeper.refresh().await?;
+                    return Ok(Response::new(self.provider(id)?));
+                }
+                Outcome::Replayed(_) => return Ok(change::answer(self.provider(id)?, true)),
+                Outcome::Again => {}
+            }
+        }
+        Err(change::changed_meanwhile(&name))
+    }
+
+    pub(super) async fn delete_provider(
+        &self,
+        request: Request<DeleteProviderRequest>,
+    ) -> Result<Response<()>> {
+        let DeleteProviderRequest { name, etag, allow_missing, force, request_id } =
+            request.get_ref();
+        let changing = Changing::begin(&self.clock, DELETE_PROVIDER, &request, request_id)?;
+        let id = names::id_in("name", name, COLLECTION)?;
+        let key = CatalogKey::Provider(id.to_owned());
+        if changing.replayed(self.store.requests()).await?.is_some() {
+            return Ok(change::answer((), true));
+        }
+        let _turn = self.keeper.turn().await;
+        for _ in 0..TRIES {
+            let moment = self.keeper.moment().await?;
+            let Some(row) = stored(&moment.rows, &key) else {
+                if moment.snapshot.providers.contains_key(id) {
+                    let mend = "it is built in or stands in the catalog folder; to keep it from \
+                                being used, disable its accounts";
+                    return Err(decide::not_ours(name, mend));
+                }
+                return if *allow_missing { Ok(Response::new(())) } else { Err(no_provider(name)) };
+            };
+            decide::check_etag(etag, &decide::etag(&row.stamp), name)?;
+            let lies_over_another = self.keeper.base().has_provider(id);
+            if !lies_over_another && !force {
+                let by = held_by(&moment.rows, &moment.snapshot, id);
+                if !by.is_empty() {
+                    let mend = "delete those first, or set force to delete its models and accounts";
+                    return Err(decide::in_use(name, &by, mend));
+                }
+            }
+            let effect = Effect {
+                resource: name.clone(),
+                before: view(&moment.snapshot, id).as_ref().map(change::hash),
+                ..Effect::default()
+            };
+            let change = changing.change(effect).based_on(moment.rows.version);
+            let outcome = if lies_over_another {
+                decide::outcome(self.store.catalog().delete(&key, None, change).await)?
+            } else {
+                decide::outcome(self.store.catalog().delete_provider(id, None, change).await)?
+            };
+            match outcome {
+                Outcome::Done => {
+                    self.keeper.refresh().await?;
+                    return Ok(Response::new(()));
+                }
+                Outcome::Replayed(_) => return Ok(change::answer((), true)),
+                Outcome::Again => {}
+            }
+        }
+        Err(change::changed_meanwhile(name))
+    }
+
+    fn provider(&self, id: &str) -> Result<Provider> {
+        let found = view(&self.registry.now(), id);
+        found.ok_or_else(|| no_provider(&format!("{COLLECTION}/{id}")))
+    }
+}
+
+/// As an admin sees it: nobody else changes providers.
+fn view(snapshot: &Snapshot, id: &str) -> Option<Provider> {
+    rows::provider(snapshot, id).map(|found| wire::provider(&found, Role::Admin))
+}
+
+/// Models and accounts of the store, and routes that name one of its models.
+fn held_by(rows: &RegistryRows, snapshot: &Snapshot, id: &str) -> Vec<String> {
+    let models = rows
+        .catalog
+        .iter()
+        .map(|row| &row.key)
+        .filter(|key| matches!(key, CatalogKey::Model { provider, .. } if provider == id));
+    let accounts = rows.accounts.iter().filter(|account| account.provider == id);
+    let is_meant = |named: &str| snapshot.named(named).is_ok_and(|model| model.provider == id);
+    let routes = snapshot.routes.values().filter(|route| route.names(is_meant));
+    let names = models.map(ToString::to_string);
+    let names = names.chain(accounts.map(|account| format!("accounts/{}", account.id)));
+    names.chain(routes.map(|route| route.name())).collect()
+}

@@ -1,0 +1,187 @@
+//! Plays a recorded exchange that is no chat: vectors, the list of models, the count of a question.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mediary_client::v1;
+use mediary_server::{app, clock::Clock, config};
+use serde_json::Value;
+
+use super::{
+    House, Reply, Vendor,
+    recordings::Case,
+    replay::{self, provider_of},
+};
+
+/// Providers whose wires list models and count tokens here; the others have rows of their own.
+const COUNTING: [&str; 2] = ["anthropic", "openai"];
+const KEY: &str = "key-of-the-test";
+
+/// Whether the case is of an endpoint that is built beside the chats.
+pub fn is_supported(case: &Case) -> bool {
+    match case.operation.as_str() {
+        "embed" => matches!(case.protocol.as_str(), "embeddings-openai" | "embeddings-ollama"),
+        "models" => matches!(case.protocol.as_str(), "models-openai" | "models-ollama"),
+        "count_tokens" => COUNTING.contains(&case.provider.as_str()),
+        _ => false,
+    }
+}
+
+/// A server whose providers are all played by one vendor, with a row for every model that the cases
+/// speak of.
+pub struct Desk {
+    house: House,
+    vendor: Vendor,
+}
+
+impl Desk {
+    pub async fn new(cases: &[Case]) -> Self {
+        let vendor = Vendor::start().await;
+        let mut models: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for case in cases {
+            models.entry(place(case)).or_default().insert(model(case));
+        }
+        let (mut plan, mut accounts) = (House::plan(), String::new());
+        for (provider, ids) in models {
+            accounts.push_str(&account(&vendor, &provider));
+            let rows: String = ids.iter().map(|id| row(id)).collect();
+            plan = plan.row(&format!("models/{provider}.toml"), rows);
+        }
+        let house = plan.config(&format!("accounts = [{accounts}]")).env("KEY", KEY).start();
+        Self { house, vendor }
+    }
+
+    /// Plays a case once in pieces of `piece` bytes, and says what is not as recorded.
+    pub async fn play(&self, case: &Case, piece: usize) -> Vec<String> {
+        self.vendor.replies([replay::reply(case, piece)]);
+        match case.operation.as_str() {
+            "embed" => self.embed(case).await,
+            "models" => self.models(case).await,
+            _ => self.count(case).await,
+        }
+    }
+
+    async fn embed(&self, case: &Case) -> Vec<String> {
+        let body = &case.request.body;
+        let texts = match (&body["input"], &body["prompt"]) {
+            (Value::Array(texts), _) => texts.iter().filter_map(Value::as_str).collect(),
+            (Value::String(text), _) | (_, Value::String(text)) => vec![text.as_str()],
+            _ => vec!["hello"],
+        };
+        let length = body["dimensions"].as_i64().or(body["output_dimension"].as_i64());
+        let request = v1::EmbedTextRequest {
+            target: Some(mediary_client::target::model(target(case))),
+            texts: texts.iter().copied().map(str::to_owned).collect(),
+            dimensions: length.and_then(|length| i32::try_from(length).ok()),
+            ..Default::default()
+        };
+        let answer = match self.house.client().embed(request).await {
+            Err(failure) => return replay::differs(case, &failure),
+            Ok(answer) => answer,
+        };
+        let mut wrong = Vec::new();
+        let mut differ = |what: &str, is: Option<i64>| {
+            if let Some(should) = case.number_fact(what)
+                && is != Some(should)
+            {
+                wrong.push(format!("{what}: {is:?}, recorded {should}"));
+            }
+        };
+        let number = |count: usize| i64::try_from(count).ok();
+        differ("vectors", number(answer.embeddings.len()));
+        differ("dimensions", answer.embeddings.first().and_then(|one| number(one.values.len())));
+        let usage = answer.usage.unwrap_or_default();
+        differ("input_tokens", Some(usage.input_tokens));
+        if case.fact("input_tokens").is_none() && usage.source() == v1::UsageSource::Reported {
+            wrong.push(format!("usage is made up: {usage:?}"));
+        }
+        let sent = self.vendor.last_asked().json();
+        if sent["input"] != serde_json::json!(texts) {
+            wrong.push(format!("request: input is {}", sent["input"]));
+        }
+        wrong
+    }
+
+    /// No RPC of the contract shows the live list alone: the server's own inspection is asked.
+    async fn models(&self, case: &Case) -> Vec<String> {
+        // Ollama is asked about each model as well, and knows none of them.
+        self.vendor.always(Reply::json(404, r#"{"error":"model not found"}"#));
+        let provider = place(case);
+        let account = account(&self.vendor, &provider).replace("env:KEY", KEY);
+        let source = config::Source {
+            overrides: vec![("accounts".to_owned(), format!("[{account}]"))],
+            ..Default::default()
+        };
+        let loaded = config::load(source).expect("a configuration");
+        let found = match app::inspect(&loaded, &Clock::system(), &provider).await {
+            Err(failure) => return vec![format!("failed: {failure}")],
+            Ok(found) => found,
+        };
+        let mut wrong = Vec::new();
+        let count = i64::try_from(found.models.len()).ok();
+        if case.number_fact("model_count") != count {
+            wrong.push(format!("{count:?} models, recorded {:?}", case.fact("model_count")));
+        }
+        let first = found.models.first().map(|model| model.id.as_str());
+        if case.text_fact("first_model") != first {
+            wrong.push(format!("first is {first:?}, recorded {:?}", case.fact("first_model")));
+        }
+        wrong
+    }
+
+    async fn count(&self, case: &Case) -> Vec<String> {
+        let request = v1::CountTokensRequest {
+            target: Some(mediary_client::target::model(target(case))),
+            messages: vec![mediary_client::message::user("hello")],
+            ..Default::default()
+        };
+        let counted = match self.house.client().count_tokens(request).await {
+            Err(failure) => return replay::differs(case, &failure),
+            Ok(counted) => counted,
+        };
+        let body: Value = serde_json::from_slice(&case.body()).unwrap();
+        let should = body["input_tokens"].as_i64();
+        if counted.exact && Some(counted.input_tokens) == should {
+            return Vec::new();
+        }
+        vec![format!("{counted:?}, recorded {should:?}")]
+    }
+}
+
+/// The row that serves a case: no address of Azure's is special here.
+fn place(case: &Case) -> String {
+    if case.provider == "azure" { "azure".to_owned() } else { provider_of(case) }
+}
+
+fn account(vendor: &Vendor, provider: &str) -> String {
+    format!(
+        "{{ id = \"{provider}-test\", provider = \"{provider}\", api_key = \"env:KEY\", \
+         base_uri = \"{}/base\" }},",
+        vendor.url()
+    )
+}
+
+fn model(case: &Case) -> String {
+    case.request.body["model"].as_str().unwrap_or("model").to_owned()
+}
+
+fn slug(model: &str) -> String {
+    let name: String = model
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .take(48)
+        .collect();
+    format!("m-{}", name.trim_matches('-'))
+}
+
+fn target(case: &Case) -> String {
+    format!("providers/{}/models/{}", place(case), slug(&model(case)))
+}
+
+fn row(model: &str) -> String {
+    format!(
+        "[[models]]\nid = {:?}\nprovider_model_id = {model:?}\n\
+         capabilities = [\"text-embedding\", \"text-to-text\"]\ninput_kinds = [\"text\"]\n\
+         output_kinds = [\"vector\", \"text\"]\nfeatures = [\"dimensions\", \"streaming\"]\n",
+        slug(model)
+    )
+}
