@@ -125,9 +125,11 @@ impl SealingKey {
 /// The last characters of a secret; none where they would be too much of it.
 pub fn hint(secret: &Secret) -> String {
     let text = secret.expose();
-    let count = text.chars().count();
-    let last = text.chars().skip(count.saturating_sub(HINT));
-    if count < SHORTEST_WITH_HINT { String::new() } else { last.collect() }
+    if text.chars().count() < SHORTEST_WITH_HINT {
+        return String::new();
+    }
+    let last: Vec<char> = text.chars().rev().take(HINT).collect();
+    last.into_iter().rev().collect()
 }
 
 fn keyed_hash(key: &[u8; 32], text: &[u8]) -> [u8; 32] {

@@ -1,3 +1,4 @@
+#[cfg(test)]
 use std::{sync::Arc, time::Duration};
 
 use mediary_domain::{Capability, ChatCall, Error, Result, Target};

@@ -20,10 +20,16 @@ fn the_documented_example_loads_and_lists_every_key() {
     let (_, rest) = PAGE.split_once("```toml\n#:schema").unwrap();
     let (example, _) = rest.split_once("\n```").unwrap();
     let (_, example) = example.split_once('\n').unwrap();
-    let desk =
-        Desk::with(example).env("OPENAI_API_KEY", "sk-1").env("AZURE_OPENAI_API_KEY", "sk-3");
+    let vault_key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    let desk = Desk::with(example)
+        .env("OPENAI_API_KEY", "sk-1")
+        .env("AZURE_OPENAI_API_KEY", "sk-3")
+        .env("MEDIARY_ADMIN_KEY", "a-key-of-24-characters-or-more")
+        .env("MEDIARY_VAULT_KEY", vault_key)
+        .env("MEDIARY_FORMER_VAULT_KEY", vault_key);
     fs::create_dir(desk.path("catalog")).unwrap();
     fs::create_dir(desk.path("keys")).unwrap();
+    fs::create_dir(desk.path("secrets")).unwrap();
     fs::write(desk.path("keys/anthropic"), "sk-2").unwrap();
     let loaded = desk.load().map_err(|problems| problems.to_string()).unwrap();
     assert!(loaded.warnings.is_empty());
