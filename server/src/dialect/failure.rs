@@ -6,18 +6,10 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::StatusCode;
 use mediary_domain::{Error, Kind, Retry};
 
-use crate::{
-    clock::Clock,
-    provider::CallContext,
-    transport::{Reply, retry_after},
-};
-
-/// Longest refusal that is read.
-const REFUSAL_LIMIT: usize = 64 << 10;
+use crate::provider::CallContext;
 
 /// Longest piece of a provider's message that a caller sees.
 const MESSAGE_LIMIT: usize = 512;
@@ -111,25 +103,6 @@ impl Class {
             Self::ModelOutput => (Kind::UpstreamUnavailable, Some(SOON)),
         }
     }
-}
-
-/// A refusal by status, as far as it is read.
-pub struct Refusal {
-    pub status: StatusCode,
-    pub body: Bytes,
-    pub retry_after: Option<Duration>,
-}
-
-/// The reply if it is a success, else what it says instead.
-pub async fn accepted(reply: Reply, clock: &Clock) -> Result<Reply, Refusal> {
-    if reply.status.is_success() {
-        return Ok(reply);
-    }
-    Err(Refusal {
-        status: reply.status,
-        retry_after: retry_after(&reply.headers, clock.wall()),
-        body: reply.body.read_some(REFUSAL_LIMIT).await,
-    })
 }
 
 /// A refusal in the provider's own words.

@@ -10,11 +10,10 @@ mod request;
 use async_trait::async_trait;
 use mediary_domain::{Capability, ChatCall, Parameter, Result};
 
+use super::Setup;
 use crate::{
-    clock::Clock,
-    dialect::exchange,
+    dialect::{exchange::Upstream, wire_stream::WireStream},
     provider::{CallContext, ChatStream, Provider},
-    transport::Http,
 };
 
 /// What no model of this API takes.
@@ -29,13 +28,12 @@ const PLAN: &str = "tool_plan:";
 const THOUGHT: &str = "thinking";
 
 pub struct Cohere {
-    http: Http,
-    clock: Clock,
+    upstream: Upstream,
 }
 
 impl Cohere {
-    pub fn new(http: Http, clock: Clock) -> Self {
-        Self { http, clock }
+    pub fn new(setup: &Setup) -> Self {
+        Self { upstream: setup.upstream(failure::of_reply) }
     }
 }
 
@@ -48,8 +46,8 @@ impl Provider for Cohere {
     async fn chat(&self, cx: &CallContext, call: &ChatCall) -> Result<ChatStream> {
         let body = request::body(cx, call)?;
         let shows_thinking = call.parameters.reasoning.as_ref().is_some_and(|one| one.include);
+        let reply = self.upstream.post(cx, "/v2/chat", body).await?;
         let decoder = answer::Decoder::new(cx.clone(), shows_thinking);
-        let upstream = (&self.http, &self.clock);
-        exchange::ask(upstream, cx, "/v2/chat", body, failure::of_reply, decoder).await
+        Ok(Box::pin(WireStream::new(reply.body, decoder)))
     }
 }

@@ -15,11 +15,11 @@ mod signature;
 use async_trait::async_trait;
 use mediary_domain::{Capability, ChatCall, Parameter, Result};
 
+use super::Setup;
 use crate::{
     clock::Clock,
-    dialect::exchange,
+    dialect::{exchange::Upstream, wire_stream::WireStream},
     provider::{CallContext, ChatStream, Provider},
-    transport::Http,
 };
 
 /// What no model of this API takes.
@@ -29,13 +29,13 @@ pub const REFUSED: &[Parameter] = &[
 ];
 
 pub struct Gemini {
-    http: Http,
+    upstream: Upstream,
     clock: Clock,
 }
 
 impl Gemini {
-    pub fn new(http: Http, clock: Clock) -> Self {
-        Self { http, clock }
+    pub fn new(setup: &Setup) -> Self {
+        Self { upstream: setup.upstream(failure::of_reply), clock: setup.clock.clone() }
     }
 }
 
@@ -47,9 +47,9 @@ impl Provider for Gemini {
 
     async fn chat(&self, cx: &CallContext, call: &ChatCall) -> Result<ChatStream> {
         let body = request::body(cx, call)?;
+        let reply = self.upstream.post(cx, &path(cx), body).await?;
         let decoder = answer::Decoder::new(cx.clone(), self.clock.clone());
-        let upstream = (&self.http, &self.clock);
-        exchange::ask(upstream, cx, &path(cx), body, failure::of_reply, decoder).await
+        Ok(Box::pin(WireStream::new(reply.body, decoder)))
     }
 }
 

@@ -13,7 +13,7 @@ const LIST_LIMIT: usize = 16 << 20;
 impl OpenAi {
     /// A free check of the key, and the models that it may use.
     pub async fn inspect(&self, cx: &CallContext) -> Result<Inspection> {
-        let reply = self.get(cx, &self.quirks.models_path).await?;
+        let reply = self.upstream.get(cx, &self.quirks.models_path).await?;
         let json = reply.body.read_all(LIST_LIMIT).await?;
         let listed = match json.trim_ascii_start().first() {
             Some(b'[') => serde_json::from_slice(&json).ok(),

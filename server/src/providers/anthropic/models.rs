@@ -3,7 +3,7 @@
 use mediary_domain::{Capability, Inspection, LiveModel, Result};
 use serde::Deserialize;
 
-use super::{Anthropic, VERSION, accepted, of_reply};
+use super::Anthropic;
 use crate::{dialect::failure::garbled, provider::CallContext};
 
 /// Longest page that is read.
@@ -17,8 +17,7 @@ impl Anthropic {
         let mut after = String::new();
         for _ in 0..MOST_PAGES {
             let path = format!("/v1/models?limit=1000{after}");
-            let reply = self.http.get(cx, &path, &[VERSION]).await?;
-            let reply = accepted(reply, &self.clock).await.map_err(|no| of_reply(cx, &no))?;
+            let reply = self.upstream.get(cx, &path).await?;
             let json = reply.body.read_all(PAGE_LIMIT).await?;
             let page: Page = serde_json::from_slice(&json).map_err(|error| garbled(cx, &error))?;
             models.extend(page.data.into_iter().map(Listed::into_model));

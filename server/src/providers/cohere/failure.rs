@@ -1,26 +1,22 @@
 //! How Cohere says no: a flat object with a message, and seldom a type.
 
-use std::time::Duration;
-
-use http::StatusCode;
 use mediary_domain::Error;
 use serde_json::Value;
 
 use crate::{
-    dialect::failure::{Class, Words, refused},
+    dialect::{
+        exchange::Refusal,
+        failure::{Class, Words, refused},
+    },
     provider::CallContext,
 };
 
 /// A refusal by status.
-pub fn of_reply(
-    cx: &CallContext,
-    status: StatusCode,
-    body: &[u8],
-    retry_after: Option<Duration>,
-) -> Error {
+pub fn of_reply(cx: &CallContext, refusal: &Refusal) -> Error {
+    let Refusal { status, body, retry_after } = refusal;
     let words = words(body);
-    let class = classify(Class::of_status(status), status.as_u16(), &words);
-    refused(cx, class, Some(status), words, retry_after)
+    let class = classify(Class::of_status(*status), status.as_u16(), &words);
+    refused(cx, class, Some(*status), words, *retry_after)
 }
 
 /// A refusal in place of an answer or within one, under status 200.

@@ -7,18 +7,16 @@ use mediary_domain::Error;
 use serde_json::Value;
 
 use crate::{
-    dialect::failure::{Class, Words, refused},
+    dialect::{
+        exchange::Refusal,
+        failure::{Class, Words, refused},
+    },
     provider::CallContext,
 };
 
 /// A refusal by status. Google asks for waits in the body and sends no header.
-pub fn of_reply(
-    cx: &CallContext,
-    status: StatusCode,
-    body: &[u8],
-    retry_after: Option<Duration>,
-) -> Error {
-    told(cx, Some(status), body, retry_after)
+pub fn of_reply(cx: &CallContext, refusal: &Refusal) -> Error {
+    told(cx, Some(refusal.status), &refusal.body, refusal.retry_after)
 }
 
 /// A refusal inside an answer, under status 200.

@@ -19,7 +19,7 @@ const AT_ONCE: usize = 4;
 
 impl Ollama {
     pub(super) async fn models(&self, cx: &CallContext) -> Result<Inspection> {
-        let json = self.get(cx, "/api/tags").await?.body.read_all(LIST_LIMIT).await?;
+        let json = self.upstream.get(cx, "/api/tags").await?.body.read_all(LIST_LIMIT).await?;
         let tags: Tags = serde_json::from_slice(&json).map_err(|error| garbled(cx, &error))?;
         let tags = tags.models.ok_or_else(|| no_answer(cx))?;
         let models = stream::iter(tags).map(|tag| async move {
@@ -33,7 +33,8 @@ impl Ollama {
     async fn show(&self, cx: &CallContext, model: &str) -> Result<Facts> {
         let body = serde_json::to_vec(&Show { model })
             .map_err(|_| Error::bug("a request body cannot be written as JSON"))?;
-        let json = self.post(cx, "/api/show", body).await?.body.read_all(SHOW_LIMIT).await?;
+        let json =
+            self.upstream.post(cx, "/api/show", body).await?.body.read_all(SHOW_LIMIT).await?;
         serde_json::from_slice(&json).map_err(|error| garbled(cx, &error))
     }
 }
