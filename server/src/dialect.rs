@@ -12,6 +12,7 @@ pub mod openai;
 pub mod openai_chat;
 pub mod openai_responses;
 pub mod options;
+pub mod pages;
 pub mod parts;
 pub mod said;
 pub mod sole;

@@ -257,7 +257,7 @@ fn header_text(value: &Value) -> String {
     }
 }
 
-fn asked_model(case: &Case) -> String {
+pub fn asked_model(case: &Case) -> String {
     let in_path = case
         .request
         .path

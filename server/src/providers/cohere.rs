@@ -1,14 +1,19 @@
-//! Cohere's chat, version 2.
+//! Cohere's API, version 2.
 //!
-//! Owns: the JSON of a chat call, its stream of blocks, plans and calls, and how Cohere says no.
-//! Source: Cohere API reference (chat, chat with streaming, errors).
+//! Owns: the JSON of a chat call, its stream of blocks, plans and calls, of embeddings and of the
+//! list of models, and how Cohere says no. A count of tokens it does not have: its tokenizer counts
+//! texts, not what a chat makes of them.
+//! Source: Cohere API reference (chat, chat with streaming, embed, models, errors).
 
 mod answer;
+mod embed;
 mod failure;
+mod models;
 mod request;
+mod units;
 
 use async_trait::async_trait;
-use mediary_domain::{Capability, ChatCall, Parameter, Result};
+use mediary_domain::{Capability, ChatCall, EmbedOptions, Embedded, Inspection, Parameter, Result};
 
 use super::Setup;
 use crate::{
@@ -40,7 +45,7 @@ impl Cohere {
 #[async_trait]
 impl Provider for Cohere {
     fn offers(&self) -> &[Capability] {
-        &[Capability::TextToText, Capability::ImageToText]
+        &[Capability::TextToText, Capability::ImageToText, Capability::TextEmbedding]
     }
 
     async fn chat(&self, cx: &CallContext, call: &ChatCall) -> Result<ChatStream> {
@@ -49,5 +54,20 @@ impl Provider for Cohere {
         let reply = self.upstream.post(cx, "/v2/chat", body).await?;
         let decoder = answer::Decoder::new(cx.clone(), shows_thinking);
         Ok(Box::pin(WireStream::new(reply.body, decoder)))
+    }
+
+    async fn embed(
+        &self,
+        cx: &CallContext,
+        texts: &[String],
+        options: &EmbedOptions,
+    ) -> Result<Embedded> {
+        let body = embed::body(cx, texts, options)?;
+        let reply = self.upstream.post(cx, "/v2/embed", body).await?;
+        embed::read(cx, reply, texts.len()).await
+    }
+
+    async fn inspect(&self, cx: &CallContext) -> Result<Inspection> {
+        self.models(cx).await
     }
 }

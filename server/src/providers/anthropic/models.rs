@@ -4,34 +4,31 @@ use mediary_domain::{Capability, Inspection, LiveModel, Result};
 use serde::Deserialize;
 
 use super::Anthropic;
-use crate::{dialect::failure::garbled, provider::CallContext};
+use crate::{
+    dialect::{failure::garbled, pages},
+    provider::CallContext,
+};
 
 /// Longest page that is read.
 const PAGE_LIMIT: usize = 4 << 20;
-/// Pages of a thousand: far more models than there will be.
-const MOST_PAGES: usize = 4;
 
 impl Anthropic {
     pub(super) async fn models(&self, cx: &CallContext) -> Result<Inspection> {
         let mut models = Vec::new();
         let mut after = String::new();
-        for _ in 0..MOST_PAGES {
+        for _ in 0..pages::MOST {
             let path = format!("/v1/models?limit=1000{after}");
             let reply = self.upstream.get(cx, &path).await?;
             let json = reply.body.read_all(PAGE_LIMIT).await?;
             let page: Page = serde_json::from_slice(&json).map_err(|error| garbled(cx, &error))?;
             models.extend(page.data.into_iter().map(Listed::into_model));
             match page.last_id.filter(|_| page.has_more) {
-                Some(last) if is_plain(&last) => after = format!("&after_id={last}"),
+                Some(last) if pages::is_token(&last) => after = format!("&after_id={last}"),
                 _ => break,
             }
         }
         Ok(Inspection { models })
     }
-}
-
-fn is_plain(id: &str) -> bool {
-    id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
 }
 
 // --- wire ---

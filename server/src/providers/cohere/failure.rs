@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     dialect::{
         exchange::Refusal,
-        failure::{Class, Words, refused},
+        failure::{Class, Words, garbled, no_answer, refused},
     },
     provider::CallContext,
 };
@@ -23,6 +23,15 @@ pub fn of_reply(cx: &CallContext, refusal: &Refusal) -> Error {
 pub fn of_event(cx: &CallContext, json: &[u8]) -> Error {
     let words = words(json);
     refused(cx, classify(Class::ServerError, 200, &words), None, words, None)
+}
+
+/// JSON under status 200 that has not what was asked for: a refusal in its place, or nothing.
+pub fn not_it(cx: &CallContext, json: &[u8]) -> Error {
+    match serde_json::from_slice::<Value>(json) {
+        Ok(other) if other["message"].is_string() => of_event(cx, json),
+        Ok(_) => no_answer(cx),
+        Err(error) => garbled(cx, &error),
+    }
 }
 
 /// An answer that ends with a reason that is no end.

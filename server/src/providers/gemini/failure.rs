@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     dialect::{
         exchange::Refusal,
-        failure::{Class, Words, refused},
+        failure::{Class, Words, garbled, no_answer, refused},
     },
     provider::CallContext,
 };
@@ -22,6 +22,15 @@ pub fn of_reply(cx: &CallContext, refusal: &Refusal) -> Error {
 /// A refusal inside an answer, under status 200.
 pub fn of_event(cx: &CallContext, json: &[u8]) -> Error {
     told(cx, None, json, None)
+}
+
+/// JSON under status 200 that has not what was asked for: a refusal in its place, or nothing.
+pub fn not_it(cx: &CallContext, json: &[u8]) -> Error {
+    match serde_json::from_slice::<Value>(json) {
+        Ok(other) if !other["error"].is_null() => of_event(cx, json),
+        Ok(_) => no_answer(cx),
+        Err(error) => garbled(cx, &error),
+    }
 }
 
 fn told(
