@@ -163,10 +163,10 @@ pub fn refused(
 }
 
 /// The wait that a text asks for where no header does: "try again in 7.66s", "in 1m2.5s", "retry
-/// after 6 seconds".
+/// after 6 seconds", "try again after 20 seconds".
 fn wait_in_words(message: &str) -> Option<Duration> {
-    let (_, rest) =
-        message.split_once("try again in ").or_else(|| message.split_once("retry after "))?;
+    const ASKS: [&str; 3] = ["try again in ", "retry after ", "try again after "];
+    let (_, rest) = ASKS.into_iter().find_map(|words| message.split_once(words))?;
     let mut seconds = 0.0;
     let mut rest = rest.trim_start();
     let mut is_told = false;
@@ -246,6 +246,7 @@ mod tests {
         assert_eq!(wait("Please try again in 1m2.5s."), Some(62_500));
         assert_eq!(wait("Please try again in 250ms."), Some(250));
         assert_eq!(wait("Please retry after 6 seconds."), Some(6_000));
+        assert_eq!(wait("please try again after 1 seconds"), Some(1_000));
         assert_eq!(wait("please try again in 2 minutes"), Some(120_000));
         for nonsense in ["try again in a moment", "try again", "retry after .s", "try again in 9"] {
             assert_eq!(wait(nonsense), None, "{nonsense}");

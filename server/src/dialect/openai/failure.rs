@@ -159,6 +159,7 @@ fn classify(cx: &CallContext, status: Option<StatusCode>, words: &Words, cause: 
         "billing_not_active",
         "insufficient_balance",
         "insufficient_balance_error",
+        "exceeded_current_quota_error",
     ]) || says(&["exceeded your monthly included credits", "used all available credits"])
     {
         return Class::QuotaExhausted;
