@@ -167,14 +167,14 @@ impl Desk {
 
 /// What a question for vectors says, in the words of any wire.
 #[derive(Clone, Debug, PartialEq)]
-struct Asked {
-    texts: Vec<String>,
-    length: Option<i64>,
-    purpose: String,
+pub struct Asked {
+    pub texts: Vec<String>,
+    pub length: Option<i64>,
+    pub purpose: String,
 }
 
 impl Asked {
-    fn of(body: &Value) -> Self {
+    pub fn of(body: &Value) -> Self {
         let all = [&body["input"], &body["texts"], &body["prompt"]];
         let texts = match (all.into_iter().find(|one| !one.is_null()), &body["requests"]) {
             (Some(Value::Array(texts)), _) => texts.iter().map(text).collect(),
