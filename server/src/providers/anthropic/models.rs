@@ -5,7 +5,10 @@ use serde::Deserialize;
 
 use super::Anthropic;
 use crate::{
-    dialect::{failure::garbled, pages},
+    dialect::{
+        failure::garbled,
+        listing::{self, told},
+    },
     provider::CallContext,
 };
 
@@ -16,14 +19,14 @@ impl Anthropic {
     pub(super) async fn models(&self, cx: &CallContext) -> Result<Inspection> {
         let mut models = Vec::new();
         let mut after = String::new();
-        for _ in 0..pages::MOST {
+        for _ in 0..listing::MOST_PAGES {
             let path = format!("/v1/models?limit=1000{after}");
             let reply = self.upstream.get(cx, &path).await?;
             let json = reply.body.read_all(PAGE_LIMIT).await?;
             let page: Page = serde_json::from_slice(&json).map_err(|error| garbled(cx, &error))?;
             models.extend(page.data.into_iter().map(Listed::into_model));
             match page.last_id.filter(|_| page.has_more) {
-                Some(last) if pages::is_token(&last) => after = format!("&after_id={last}"),
+                Some(last) if listing::is_token(&last) => after = format!("&after_id={last}"),
                 _ => break,
             }
         }
@@ -73,24 +76,24 @@ impl Listed {
     /// Every model of this API answers text and calls tools.
     fn into_model(self) -> LiveModel {
         let can = self.capabilities.unwrap_or_default();
-        let features = [
+        let features = told([
             ("streaming", true),
             ("tools", true),
             ("vision", can.image_input.supported),
             ("json-schema", can.structured_outputs.supported),
             ("reasoning", can.thinking.supported),
-        ];
-        let mut capabilities = vec![Capability::TextToText];
-        if can.image_input.supported {
-            capabilities.push(Capability::ImageToText);
-        }
+        ]);
+        let capabilities = told([
+            (Capability::TextToText, true),
+            (Capability::ImageToText, can.image_input.supported),
+        ]);
         LiveModel {
             id: self.id,
             display_name: self.display_name.unwrap_or_default(),
             context_tokens: self.max_input_tokens,
             max_output_tokens: self.max_tokens,
             capabilities,
-            features: features.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect(),
+            features,
             prices: Vec::new(),
         }
     }

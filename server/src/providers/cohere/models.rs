@@ -4,7 +4,10 @@ use mediary_domain::{Capability, Inspection, LiveModel, Result};
 use serde::Deserialize;
 
 use super::{Cohere, failure::not_it, units::whole};
-use crate::{dialect::pages, provider::CallContext};
+use crate::{
+    dialect::listing::{self, told},
+    provider::CallContext,
+};
 
 /// Longest page that is read.
 const PAGE_LIMIT: usize = 4 << 20;
@@ -13,7 +16,7 @@ impl Cohere {
     pub(super) async fn models(&self, cx: &CallContext) -> Result<Inspection> {
         let mut models = Vec::new();
         let mut after = String::new();
-        for _ in 0..pages::MOST {
+        for _ in 0..listing::MOST_PAGES {
             let path = format!("/v1/models?page_size=1000{after}");
             let json = self.upstream.get(cx, &path).await?.body.read_all(PAGE_LIMIT).await?;
             let Ok(Page { models: Some(listed), next_page_token }) = serde_json::from_slice(&json)
@@ -21,7 +24,7 @@ impl Cohere {
                 return Err(not_it(cx, &json));
             };
             models.extend(listed.into_iter().map(Listed::into_model));
-            match next_page_token.filter(|token| pages::is_token(token)) {
+            match next_page_token.filter(|token| listing::is_token(token)) {
                 Some(token) => after = format!("&page_token={token}"),
                 None => break,
             }
@@ -53,37 +56,28 @@ struct Listed {
     supports_vision: Option<bool>,
 }
 
-/// Cohere's words for what a model can do besides, and the contract's.
-const FEATURES: [(&str, &str); 4] = [
-    ("tools", "tools"),
-    ("json_schema", "json-schema"),
-    ("json_mode", "json-object"),
-    ("reasoning", "reasoning"),
-];
-
 impl Listed {
     fn into_model(self) -> LiveModel {
-        let endpoints = self.endpoints.unwrap_or_default();
-        let serves = |name: &str| endpoints.iter().any(|one| one == name);
-        let sees = self.supports_vision == Some(true);
-        let capabilities = [
-            (Capability::TextToText, serves("chat")),
-            (Capability::ImageToText, serves("chat") && sees),
-            (Capability::TextEmbedding, serves("embed")),
-        ];
-        let told = self.features.unwrap_or_default();
-        let told = FEATURES.iter().filter(|(word, _)| told.iter().any(|one| one == word));
-        let chat = [("streaming", serves("chat")), ("vision", serves("chat") && sees)];
-        let chat = chat.into_iter().filter(|(_, is)| *is).map(|(name, _)| name);
+        let has =
+            |list: &Option<Vec<String>>, word: &str| list.iter().flatten().any(|one| one == word);
+        let chats = has(&self.endpoints, "chat");
+        let sees = chats && self.supports_vision == Some(true);
         LiveModel {
-            id: self.name,
             context_tokens: whole(self.context_length),
-            capabilities: capabilities
-                .into_iter()
-                .filter(|(_, is)| *is)
-                .map(|(one, _)| one)
-                .collect(),
-            features: chat.chain(told.map(|(_, name)| *name)).collect(),
+            capabilities: told([
+                (Capability::TextToText, chats),
+                (Capability::ImageToText, sees),
+                (Capability::TextEmbedding, has(&self.endpoints, "embed")),
+            ]),
+            features: told([
+                ("streaming", chats),
+                ("vision", sees),
+                ("tools", has(&self.features, "tools")),
+                ("json-schema", has(&self.features, "json_schema")),
+                ("json-object", has(&self.features, "json_mode")),
+                ("reasoning", has(&self.features, "reasoning")),
+            ]),
+            id: self.name,
             ..LiveModel::default()
         }
     }

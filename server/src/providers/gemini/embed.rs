@@ -6,7 +6,10 @@ use serde_json::value::RawValue;
 
 use super::{failure::not_it, model_path};
 use crate::{
-    dialect::{failure::miscounted, options::with_options_of},
+    dialect::{
+        failure::miscounted,
+        options::{with_options_of, written},
+    },
     provider::CallContext,
     transport::Reply,
 };
@@ -25,14 +28,10 @@ pub fn body(cx: &CallContext, texts: &[String], options: &EmbedOptions) -> Resul
             output_dimensionality: options.dimensions,
         };
         let json = with_options_of(&one, &cx.provider.id, &options.provider_options)?;
-        serde_json::from_slice(&json).map_err(unwritable)
+        serde_json::from_slice(&json).map_err(|_| Error::bug("a body that we wrote is no JSON"))
     });
     let requests = requests.collect::<Result<Vec<Box<RawValue>>>>()?;
-    serde_json::to_vec(&Body { requests }).map_err(unwritable)
-}
-
-fn unwritable(_: serde_json::Error) -> Error {
-    Error::bug("a request body cannot be written as JSON")
+    written(&Body { requests })
 }
 
 /// Google's word for a purpose of the contract; any other is Google's own already.

@@ -4,7 +4,10 @@ use mediary_domain::{Capability, Inspection, LiveModel, Result};
 use serde::Deserialize;
 
 use super::{Gemini, MODELS, failure::not_it};
-use crate::{dialect::pages, provider::CallContext};
+use crate::{
+    dialect::listing::{self, told},
+    provider::CallContext,
+};
 
 /// Longest page that is read.
 const PAGE_LIMIT: usize = 4 << 20;
@@ -13,7 +16,7 @@ impl Gemini {
     pub(super) async fn models(&self, cx: &CallContext) -> Result<Inspection> {
         let mut models = Vec::new();
         let mut after = String::new();
-        for at in 0..pages::MOST {
+        for at in 0..listing::MOST_PAGES {
             let path = format!("/models?pageSize=1000{after}");
             let json = self.upstream.get(cx, &path).await?.body.read_all(PAGE_LIMIT).await?;
             let Ok(page) = serde_json::from_slice::<Page>(&json) else {
@@ -25,7 +28,7 @@ impl Gemini {
                 None if at > 0 => {}
                 None => return Err(not_it(cx, &json)),
             }
-            match page.next_page_token.filter(|token| pages::is_token(token)) {
+            match page.next_page_token.filter(|token| listing::is_token(token)) {
                 Some(token) => after = format!("&pageToken={token}"),
                 None => break,
             }
@@ -71,21 +74,17 @@ impl Listed {
         let has = |name: &str| self.supported_generation_methods.iter().any(|one| one == name);
         let is_text = has("generateContent") && !NO_TEXT.iter().any(|no| self.name.contains(no));
         let thinks = is_text && self.thinking == Some(true);
-        let capabilities =
-            [(Capability::TextToText, is_text), (Capability::TextEmbedding, has("embedContent"))];
-        let features = [("streaming", is_text), ("reasoning", thinks)];
         LiveModel {
             id: self.name.strip_prefix(MODELS).unwrap_or(&self.name).to_owned(),
             display_name: self.display_name.unwrap_or_default(),
             context_tokens: self.input_token_limit,
             // Of a model that makes vectors this is no number of tokens.
             max_output_tokens: self.output_token_limit.filter(|_| is_text),
-            capabilities: capabilities
-                .into_iter()
-                .filter(|(_, is)| *is)
-                .map(|(one, _)| one)
-                .collect(),
-            features: features.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect(),
+            capabilities: told([
+                (Capability::TextToText, is_text),
+                (Capability::TextEmbedding, has("embedContent")),
+            ]),
+            features: told([("streaming", is_text), ("reasoning", thinks)]),
             prices: Vec::new(),
         }
     }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     dialect::{
         effort,
-        options::with_deep_options,
+        options::{with_deep_options, written},
         said::{joined_text, raw, system},
     },
     provider::CallContext,
@@ -40,7 +40,7 @@ pub fn count_body(cx: &CallContext, call: &ChatCall) -> Result<Vec<u8>> {
     let body = CountBody {
         generate_content_request: Body { model: Some(model_path(cx)), ..question(cx, call)? },
     };
-    serde_json::to_vec(&body).map_err(|_| Error::bug("a request body cannot be written as JSON"))
+    written(&body)
 }
 
 /// Everything that the model reads.
