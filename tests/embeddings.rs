@@ -238,3 +238,106 @@ async fn anthropic_counts_what_it_would_be_asked() {
                "messages": [{"role": "user", "content": [{"type": "text", "text": "say hello"}]}]})
     );
 }
+
+#[tokio::test]
+async fn gemini_is_asked_for_each_text_and_told_what_the_vectors_are_for_where_it_can_be() {
+    let vendor = Vendor::start().await;
+    let house = House::plan()
+        .env("GEMINI_API_KEY", "key-of-the-test")
+        .env("GEMINI_BASE_URL", vendor.url())
+        .start();
+    vendor.always(Reply::json(200, r#"{"embeddings":[{"values":[1]},{"values":[2]}]}"#));
+    let mut request = embed("providers/gemini/models/gemini-embedding-001", &["a", "b"]);
+    request.purpose = "query".to_owned();
+    request.dimensions = Some(1);
+    request.provider_options_json = [("gemini".to_owned(), r#"{"title": "t"}"#.to_owned())].into();
+
+    let answer = house.client().embed(request.clone()).await.unwrap();
+
+    let firsts: Vec<f32> = answer.embeddings.iter().map(|one| one.values[0]).collect();
+    assert_eq!(firsts, [1.0, 2.0]);
+    assert!(answer.warnings.iter().all(|one| one.field != "purpose"), "{:?}", answer.warnings);
+    // Nothing is counted there.
+    assert_eq!(answer.usage.unwrap().source(), v1::UsageSource::Estimated);
+    let asked = vendor.last_asked();
+    assert_eq!(asked.path, "/models/gemini-embedding-001:batchEmbedContents");
+    let one = |text: &str| {
+        json!({"model": "models/gemini-embedding-001", "content": {"parts": [{"text": text}]},
+               "taskType": "RETRIEVAL_QUERY", "outputDimensionality": 1, "title": "t"})
+    };
+    assert_eq!(asked.json(), json!({"requests": [one("a"), one("b")]}));
+
+    // The generation after it is told in the text itself.
+    request.target = Some(target::model("providers/gemini/models/gemini-embedding-2"));
+    request.provider_options_json.clear();
+    let answer = house.client().embed(request).await.unwrap();
+    assert_eq!(answer.warnings[0].field, "purpose");
+    assert!(vendor.last_asked().json()["requests"][0]["taskType"].is_null());
+}
+
+#[tokio::test]
+async fn cohere_is_always_told_what_the_vectors_are_for_and_bills_its_tokens() {
+    let vendor = Vendor::start().await;
+    let house = House::plan()
+        .env("COHERE_API_KEY", "key-of-the-test")
+        .env("COHERE_BASE_URL", vendor.url())
+        .start();
+    let answer = r#"{"embeddings":{"float":[[1]]},"meta":{"billed_units":{"input_tokens":3.0}}}"#;
+    for (purpose, input_type) in
+        [("", "search_document"), ("query", "search_query"), ("clustering", "clustering")]
+    {
+        vendor.replies([Reply::json(200, answer)]);
+        let mut request = embed("providers/cohere/models/embed-v4-0", &["a"]);
+        request.purpose = purpose.to_owned();
+
+        let answer = house.client().embed(request).await.unwrap();
+
+        // 3 tokens at 0.12 USD per million.
+        assert_eq!((answer.usage.unwrap().input_tokens, answer.cost_pico_usd), (3, 360_000));
+        assert_eq!(
+            vendor.last_asked().json(),
+            json!({"model": "embed-v4.0", "texts": ["a"], "input_type": input_type,
+                   "embedding_types": ["float"], "truncate": "NONE"})
+        );
+    }
+    let client = house.client();
+    vendor.replies([Reply::json(200, r#"{"id":"x","message":"too many tokens: 600"}"#)]);
+    let long = client.embed(embed("providers/cohere/models/embed-v4-0", &["a"])).await.unwrap_err();
+    assert_eq!(long.reason(), "CONTEXT_TOO_LONG");
+    let fields = embed("providers/cohere/models/embed-english-v3-0", &["a"]);
+    let fixed = v1::EmbedTextRequest { dimensions: Some(8), ..fields };
+    let fixed = client.embed(fixed).await.unwrap_err();
+    assert_eq!((fixed.reason(), violations(&fixed)), ("UNSUPPORTED_PARAMETER", vec!["dimensions"]));
+}
+
+#[tokio::test]
+async fn gemini_counts_everything_that_it_would_read_and_cohere_counts_nothing() {
+    let vendor = Vendor::start().await;
+    let house = House::plan()
+        .env("GEMINI_API_KEY", "key-of-the-test")
+        .env("GEMINI_BASE_URL", vendor.url())
+        .env("COHERE_API_KEY", "key-of-the-test")
+        .env("COHERE_BASE_URL", vendor.url())
+        .start();
+    vendor.replies([Reply::json(200, r#"{"totalTokens":14}"#)]);
+    let mut request = count("providers/gemini/models/gemini-3-5-flash", "say hello");
+    request.messages.insert(0, message::system("be brief"));
+    request.parameters =
+        Some(v1::TextParameters { max_output_tokens: Some(9), ..Default::default() });
+
+    let counted = house.client().count_tokens(request).await.unwrap();
+    let estimated = house.client().count_tokens(count("command-a-03-2025", "say hello")).await;
+
+    assert_eq!((counted.input_tokens, counted.exact), (14, true));
+    assert!(!estimated.unwrap().exact);
+    let asked = vendor.last_asked();
+    assert_eq!((vendor.asked().len(), &*asked.path), (1, "/models/gemini-3.5-flash:countTokens"));
+    assert_eq!(
+        asked.json(),
+        json!({"generateContentRequest": {
+            "model": "models/gemini-3.5-flash",
+            "systemInstruction": {"parts": [{"text": "be brief"}]},
+            "contents": [{"role": "user", "parts": [{"text": "say hello"}]}],
+        }})
+    );
+}

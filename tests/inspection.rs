@@ -154,6 +154,75 @@ async fn anthropics_list_is_read_to_its_last_page() {
 }
 
 #[tokio::test]
+async fn google_and_cohere_are_read_to_their_last_page() {
+    let vendor = Vendor::start().await;
+    let chat = json!({"name": "models/g-1", "displayName": "G 1", "inputTokenLimit": 9,
+        "outputTokenLimit": 5, "supportedGenerationMethods": ["generateContent"], "thinking": true});
+    let speech = json!({"name": "models/g-1-tts", "outputTokenLimit": 5,
+        "supportedGenerationMethods": ["generateContent"]});
+    let vectors = json!({"name": "models/e-1", "outputTokenLimit": 1,
+        "supportedGenerationMethods": ["embedContent"]});
+    vendor.replies([
+        Reply::json(200, json!({"models": [chat, speech], "nextPageToken": "a-_="}).to_string()),
+        Reply::json(200, json!({"models": [vectors], "nextPageToken": "b"}).to_string()),
+        Reply::json(200, "{}"),
+    ]);
+
+    assert_eq!(
+        listed("gemini", &vendor).await.unwrap(),
+        [
+            json!(["g-1", "G 1", 9, 5, ["text-to-text"], ["streaming", "reasoning"], []]),
+            json!(["g-1-tts", "", null, null, [], [], []]),
+            json!(["e-1", "", null, null, ["text-embedding"], [], []]),
+        ]
+    );
+    let paths: Vec<_> = vendor.asked().into_iter().map(|one| one.path).collect();
+    let first = "/models?pageSize=1000";
+    assert_eq!(paths, [first, &format!("{first}&pageToken=a-_="), &format!("{first}&pageToken=b")]);
+
+    let vendor = Vendor::start().await;
+    let chat = json!({"name": "c-1", "endpoints": ["chat"], "context_length": 9,
+        "features": ["tools", "json_schema", "citations"], "supports_vision": true});
+    let vectors = json!({"name": "e-1", "endpoints": ["embed"], "context_length": 9.0});
+    vendor.replies([
+        Reply::json(200, json!({"models": [chat], "next_page_token": "a"}).to_string()),
+        // A token that would be another address ends the list.
+        Reply::json(200, json!({"models": [vectors], "next_page_token": "b&x=/"}).to_string()),
+    ]);
+
+    let both = ["text-to-text", "image-to-text"];
+    let features = ["streaming", "vision", "tools", "json-schema"];
+    assert_eq!(
+        listed("cohere", &vendor).await.unwrap(),
+        [
+            json!(["c-1", "", 9, null, both, features, []]),
+            json!(["e-1", "", 9, null, ["text-embedding"], [], []]),
+        ]
+    );
+    let paths: Vec<_> = vendor.asked().into_iter().map(|one| one.path).collect();
+    assert_eq!(paths, ["/v1/models?page_size=1000", "/v1/models?page_size=1000&page_token=a"]);
+
+    // A key that is refused, and a list that is none.
+    let key = json!({"error": {"code": 400, "message": "API key not valid.",
+        "status": "INVALID_ARGUMENT"}});
+    vendor.replies([
+        Reply::json(400, key.to_string()),
+        Reply::json(200, "{}"),
+        Reply::json(401, r#"{"message":"invalid api token"}"#),
+        Reply::json(200, r#"{"message":"trial key"}"#),
+    ]);
+    for (provider, kind) in [
+        ("gemini", "CredentialsRejected"),
+        ("gemini", "UpstreamProtocol"),
+        ("cohere", "CredentialsRejected"),
+        ("cohere", "UpstreamUnavailable"),
+    ] {
+        let failure = listed(provider, &vendor).await.unwrap_err();
+        assert!(failure.starts_with(kind), "{provider}: {failure}");
+    }
+}
+
+#[tokio::test]
 async fn a_refused_key_is_seen_and_so_is_a_list_that_is_none() {
     let vendor = Vendor::start().await;
     vendor.replies([

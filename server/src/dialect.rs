@@ -8,6 +8,7 @@ pub mod exchange;
 pub mod failure;
 pub mod functions;
 pub mod lines;
+pub mod listing;
 pub mod openai;
 pub mod openai_chat;
 pub mod openai_responses;

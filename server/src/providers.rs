@@ -13,7 +13,12 @@ pub mod sandbox;
 
 use crate::{
     clock::Clock,
-    dialect::{openai::OpenAi, openai_chat::OpenAiChat, openai_responses::OpenAiResponses},
+    dialect::{
+        exchange::{Refuse, Upstream},
+        openai::{self, OpenAi},
+        openai_chat::OpenAiChat,
+        openai_responses::OpenAiResponses,
+    },
     provider::{Provider, ProviderRow},
     transport::Http,
 };
@@ -24,27 +29,32 @@ pub struct Setup {
     pub clock: Clock,
 }
 
+impl Setup {
+    /// The questions of a wire that says no in the words that `refuse` reads.
+    fn upstream(&self, refuse: Refuse) -> Upstream {
+        Upstream::new(self.http.clone(), self.clock.clone(), refuse)
+    }
+}
+
 type Build = fn(&Setup, &ProviderRow) -> Arc<dyn Provider>;
 
 /// The `dialect` of a row, and what speaks it.
 const ENTRIES: &[(&str, Build)] = &[
     ("openai_chat", |setup, row| {
-        Arc::new(OpenAiChat::new(openai(setup, row), row.openai_chat.clone()))
+        Arc::new(OpenAiChat::new(openai_api(setup, row), row.openai_chat.clone()))
     }),
     ("openai_responses", |setup, row| {
-        Arc::new(OpenAiResponses::new(openai(setup, row), row.openai_responses.clone()))
+        Arc::new(OpenAiResponses::new(openai_api(setup, row), row.openai_responses.clone()))
     }),
-    ("anthropic", |setup, _| {
-        Arc::new(anthropic::Anthropic::new(setup.http.clone(), setup.clock.clone()))
-    }),
-    ("gemini", |setup, _| Arc::new(gemini::Gemini::new(setup.http.clone(), setup.clock.clone()))),
-    ("cohere", |setup, _| Arc::new(cohere::Cohere::new(setup.http.clone(), setup.clock.clone()))),
-    ("ollama", |setup, _| Arc::new(ollama::Ollama::new(setup.http.clone(), setup.clock.clone()))),
+    ("anthropic", |setup, _| Arc::new(anthropic::Anthropic::new(setup))),
+    ("gemini", |setup, _| Arc::new(gemini::Gemini::new(setup))),
+    ("cohere", |setup, _| Arc::new(cohere::Cohere::new(setup))),
+    ("ollama", |setup, _| Arc::new(ollama::Ollama::new(setup))),
     ("sandbox", |setup, _| Arc::new(sandbox::Sandbox::new(setup.clock.clone()))),
 ];
 
-fn openai(setup: &Setup, row: &ProviderRow) -> OpenAi {
-    OpenAi { http: setup.http.clone(), clock: setup.clock.clone(), quirks: row.openai.clone() }
+fn openai_api(setup: &Setup, row: &ProviderRow) -> OpenAi {
+    OpenAi { upstream: setup.upstream(openai::failure::of_reply), quirks: row.openai.clone() }
 }
 
 /// The adapter that speaks `dialect` to the provider of a row.

@@ -13,14 +13,16 @@ use super::{
 };
 
 /// Providers whose wires list models and count tokens here; the others have rows of their own.
-const COUNTING: [&str; 2] = ["anthropic", "openai"];
+const COUNTING: [&str; 3] = ["anthropic", "gemini", "openai"];
+/// Wires with embeddings and a list of models.
+const WIRES: [&str; 4] = ["openai", "ollama", "gemini", "cohere"];
 const KEY: &str = "key-of-the-test";
 
 /// Whether the case is of an endpoint that is built beside the chats.
 pub fn is_supported(case: &Case) -> bool {
     match case.operation.as_str() {
-        "embed" => matches!(case.protocol.as_str(), "embeddings-openai" | "embeddings-ollama"),
-        "models" => matches!(case.protocol.as_str(), "models-openai" | "models-ollama"),
+        "embed" => case.protocol.strip_prefix("embeddings-").is_some_and(|it| WIRES.contains(&it)),
+        "models" => case.protocol.strip_prefix("models-").is_some_and(|it| WIRES.contains(&it)),
         "count_tokens" => COUNTING.contains(&case.provider.as_str()),
         _ => false,
     }
@@ -38,7 +40,7 @@ impl Desk {
         let vendor = Vendor::start().await;
         let mut models: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for case in cases {
-            models.entry(place(case)).or_default().insert(model(case));
+            models.entry(place(case)).or_default().insert(replay::asked_model(case));
         }
         let (mut plan, mut accounts) = (House::plan(), String::new());
         for (provider, ids) in models {
@@ -61,17 +63,12 @@ impl Desk {
     }
 
     async fn embed(&self, case: &Case) -> Vec<String> {
-        let body = &case.request.body;
-        let texts = match (&body["input"], &body["prompt"]) {
-            (Value::Array(texts), _) => texts.iter().filter_map(Value::as_str).collect(),
-            (Value::String(text), _) | (_, Value::String(text)) => vec![text.as_str()],
-            _ => vec!["hello"],
-        };
-        let length = body["dimensions"].as_i64().or(body["output_dimension"].as_i64());
+        let recorded = Asked::of(&case.request.body);
         let request = v1::EmbedTextRequest {
             target: Some(mediary_client::target::model(target(case))),
-            texts: texts.iter().copied().map(str::to_owned).collect(),
-            dimensions: length.and_then(|length| i32::try_from(length).ok()),
+            texts: recorded.texts.clone(),
+            dimensions: recorded.length.and_then(|length| i32::try_from(length).ok()),
+            purpose: recorded.purpose.clone(),
             ..Default::default()
         };
         let answer = match self.house.client().embed(request).await {
@@ -90,21 +87,34 @@ impl Desk {
         differ("vectors", number(answer.embeddings.len()));
         differ("dimensions", answer.embeddings.first().and_then(|one| number(one.values.len())));
         let usage = answer.usage.unwrap_or_default();
-        differ("input_tokens", Some(usage.input_tokens));
-        if case.fact("input_tokens").is_none() && usage.source() == v1::UsageSource::Reported {
+        let counts = ["input_tokens", "billed_input_tokens"];
+        for count in counts {
+            differ(count, Some(usage.input_tokens));
+        }
+        let is_counted = counts.iter().any(|count| case.fact(count).is_some());
+        if !is_counted && usage.source() == v1::UsageSource::Reported {
             wrong.push(format!("usage is made up: {usage:?}"));
         }
-        let sent = self.vendor.last_asked().json();
-        if sent["input"] != serde_json::json!(texts) {
-            wrong.push(format!("request: input is {}", sent["input"]));
+        let asked = self.vendor.last_asked();
+        let sent = Asked::of(&asked.json());
+        if sent != recorded {
+            wrong.push(format!("request: sent {sent:?}, recorded {recorded:?}"));
+        }
+        let method = case.request.path.rsplit_once(':').map_or("", |(_, method)| method);
+        if !asked.path.ends_with(method) {
+            wrong.push(format!("request: path is {}", asked.path));
         }
         wrong
     }
 
     /// No RPC of the contract shows the live list alone: the server's own inspection is asked.
     async fn models(&self, case: &Case) -> Vec<String> {
-        // Ollama is asked about each model as well, and knows none of them.
-        self.vendor.always(Reply::json(404, r#"{"error":"model not found"}"#));
+        self.vendor.always(match case.provider.as_str() {
+            // Ollama is asked about each model as well, and knows none of them.
+            "ollama" => Reply::json(404, r#"{"error":"model not found"}"#),
+            // The pages after the recorded one hold nothing.
+            _ => Reply::json(200, r#"{"models":[]}"#),
+        });
         let provider = place(case);
         let account = account(&self.vendor, &provider).replace("env:KEY", KEY);
         let source = config::Source {
@@ -122,8 +132,16 @@ impl Desk {
             wrong.push(format!("{count:?} models, recorded {:?}", case.fact("model_count")));
         }
         let first = found.models.first().map(|model| model.id.as_str());
-        if case.text_fact("first_model") != first {
+        // Whatever is a model lies in Google's folder of that name.
+        let should = case.text_fact("first_model").map(|id| id.trim_start_matches("models/"));
+        if should != first {
             wrong.push(format!("first is {first:?}, recorded {:?}", case.fact("first_model")));
+        }
+        let pages = self.vendor.asked();
+        if let Some(token) = case.text_fact("next_page_token")
+            && !pages.last().is_some_and(|page| page.path.ends_with(token))
+        {
+            wrong.push(format!("the page {token} was not asked for"));
         }
         wrong
     }
@@ -139,12 +157,46 @@ impl Desk {
             Ok(counted) => counted,
         };
         let body: Value = serde_json::from_slice(&case.body()).unwrap();
-        let should = body["input_tokens"].as_i64();
+        let should = body["input_tokens"].as_i64().or(body["totalTokens"].as_i64());
         if counted.exact && Some(counted.input_tokens) == should {
             return Vec::new();
         }
         vec![format!("{counted:?}, recorded {should:?}")]
     }
+}
+
+/// What a question for vectors says, in the words of any wire.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    pub texts: Vec<String>,
+    pub length: Option<i64>,
+    pub purpose: String,
+}
+
+impl Asked {
+    pub fn of(body: &Value) -> Self {
+        let all = [&body["input"], &body["texts"], &body["prompt"]];
+        let texts = match (all.into_iter().find(|one| !one.is_null()), &body["requests"]) {
+            (Some(Value::Array(texts)), _) => texts.iter().map(text).collect(),
+            (Some(one), _) => vec![text(one)],
+            (None, Value::Array(requests)) => {
+                requests.iter().map(|one| text(&one["content"]["parts"][0]["text"])).collect()
+            }
+            _ => vec!["hello".to_owned()],
+        };
+        let first = &body["requests"][0];
+        let lengths =
+            [&body["dimensions"], &body["output_dimension"], &first["outputDimensionality"]];
+        Self {
+            texts,
+            length: lengths.into_iter().find_map(Value::as_i64),
+            purpose: text(if first.is_null() { &body["input_type"] } else { &first["taskType"] }),
+        }
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 /// The row that serves a case: no address of Azure's is special here.
@@ -160,10 +212,6 @@ fn account(vendor: &Vendor, provider: &str) -> String {
     )
 }
 
-fn model(case: &Case) -> String {
-    case.request.body["model"].as_str().unwrap_or("model").to_owned()
-}
-
 fn slug(model: &str) -> String {
     let name: String = model
         .chars()
@@ -174,14 +222,14 @@ fn slug(model: &str) -> String {
 }
 
 fn target(case: &Case) -> String {
-    format!("providers/{}/models/{}", place(case), slug(&model(case)))
+    format!("providers/{}/models/{}", place(case), slug(&replay::asked_model(case)))
 }
 
 fn row(model: &str) -> String {
     format!(
         "[[models]]\nid = {:?}\nprovider_model_id = {model:?}\n\
          capabilities = [\"text-embedding\", \"text-to-text\"]\ninput_kinds = [\"text\"]\n\
-         output_kinds = [\"vector\", \"text\"]\nfeatures = [\"dimensions\", \"streaming\"]\n",
+         output_kinds = [\"vector\", \"text\"]\nfeatures = [\"dimensions\", \"purpose\", \"streaming\"]\n",
         slug(model)
     )
 }

@@ -205,8 +205,17 @@ impl House {
 
     /// Memory that the server holds, in KiB.
     pub fn rss_kib(&self) -> u64 {
-        let facts = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).unwrap();
-        let line = facts.lines().find(|line| line.starts_with("Rss:")).unwrap();
+        self.kib("smaps_rollup", "Rss:")
+    }
+
+    /// The most memory that the server has held so far, in KiB.
+    pub fn peak_kib(&self) -> u64 {
+        self.kib("status", "VmHWM:")
+    }
+
+    fn kib(&self, file: &str, fact: &str) -> u64 {
+        let facts = fs::read_to_string(format!("/proc/{}/{file}", self.pid())).unwrap();
+        let line = facts.lines().find(|line| line.starts_with(fact)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 

@@ -2,16 +2,14 @@
 //! the recording says.
 
 mod plain;
+pub mod question;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use mediary_client::v1::{
-    self, FinishReason, MessageRole, Part, UsageSource, part, text_event::Kind as Event,
-};
+use mediary_client::v1::{self, FinishReason, UsageSource, part, text_event::Kind as Event};
 use serde_json::{Value, json};
 
 use super::{
@@ -46,7 +44,7 @@ fn suffix(case: &Case) -> Option<String> {
     Some(path.replace("{model}", &asked_model(case)).replace("{method}", method))
 }
 
-fn wire(case: &Case) -> &str {
+pub fn wire(case: &Case) -> &str {
     case.protocol.trim_end_matches("-sse").trim_end_matches("-ndjson")
 }
 
@@ -55,7 +53,7 @@ fn dialect(case: &Case) -> &'static str {
 }
 
 /// Accounts of the stage at Azure, one for each version of the API.
-const AZURE_VERSIONED: &str = "azure-at-";
+pub const AZURE_VERSIONED: &str = "azure-at-";
 
 /// The deployment of an older address of Azure.
 fn deployment(case: &Case) -> Option<&str> {
@@ -151,7 +149,7 @@ impl Stage {
         let reply = || reply(case, piece);
         let mut wrong = Vec::new();
         self.vendor.replies([reply()]);
-        let heard = ask::listen(&self.house, request(case)).await;
+        let heard = ask::listen(&self.house, question::request(case)).await;
         wrong.extend(
             compare(case, &Seen::streamed(&heard)).into_iter().map(|w| format!("stream: {w}")),
         );
@@ -161,7 +159,8 @@ impl Stage {
         wrong.extend(self.compare_request(case));
         if piece == 0 {
             self.vendor.replies([reply()]);
-            let v1::StreamTextRequest { target, messages, parameters, .. } = request(case);
+            let v1::StreamTextRequest { target, messages, parameters, .. } =
+                question::request(case);
             let request =
                 v1::GenerateTextRequest { target, messages, parameters, ..Default::default() };
             let answer = self.house.client().generate(request).await;
@@ -188,33 +187,14 @@ impl Stage {
         let sent = asked.json();
         let (ours, theirs) =
             (plain::body(wire(case), &sent), plain::body(wire(case), &case.request.body));
-        if turns_of(&theirs).is_empty() {
+        if question::turns_of(&theirs).is_empty() {
             // The recorder kept no request.
             return wrong;
         }
         if wire(case) != "gemini" && ours["stream"].as_bool().unwrap_or(false) != case.streams() {
             wrong.push("request: stream is not as recorded".to_owned());
         }
-        for (what, of) in [
-            ("model", (|body| body["model"].clone()) as fn(&Value) -> Value),
-            ("roles and texts", turns),
-            ("tools", tool_names),
-            ("response format", |body| match &body["text"]["format"]["type"] {
-                Value::String(word) if word == "text" => Value::Null,
-                Value::Null => body["response_format"]["type"].clone(),
-                word => word.clone(),
-            }),
-            // Unset means auto, or none where there are no tools.
-            ("tool choice", |body| match &body["tool_choice"] {
-                Value::String(word) if word == "auto" => Value::Null,
-                choice if choice["type"] == "auto" => Value::Null,
-                choice => choice.clone(),
-            }),
-            ("temperature", |body| {
-                let set = body["temperature"].as_f64().or(body["options"]["temperature"].as_f64());
-                set.map_or(Value::Null, |n| json!(n))
-            }),
-        ] {
+        for (what, of) in question::MEANINGS {
             let (ours, theirs) = (of(&ours), of(&theirs));
             // A deployment stands in the path, and the body's model is not looked at.
             if what == "model" && deployment(case).is_some() {
@@ -257,7 +237,7 @@ fn header_text(value: &Value) -> String {
     }
 }
 
-fn asked_model(case: &Case) -> String {
+pub fn asked_model(case: &Case) -> String {
     let in_path = case
         .request
         .path
@@ -286,298 +266,6 @@ fn model_row(model: &str, streams: bool, dialect: &str) -> String {
          features = [{streaming}\"tools\", \"json-schema\", \"vision\", \"reasoning\"]\n",
         slug(model, streams, dialect)
     )
-}
-
-// --- the recorded request in the contract's words ---
-
-fn request(case: &Case) -> v1::StreamTextRequest {
-    let recorded = &case.request.body;
-    let body = &plain::body(wire(case), recorded);
-    let name = format!(
-        "providers/{}/models/{}",
-        provider_of(case),
-        slug(&asked_model(case), case.streams(), dialect(case))
-    );
-    let mut messages: Vec<v1::Message> = system(body).into_iter().collect();
-    for message in turns_of(body) {
-        messages.extend(contract_messages(&message));
-    }
-    if messages.is_empty() {
-        messages.push(mediary_client::message::user("hello"));
-    }
-    let mut parameters = parameters(body);
-    let options = plain::options(wire(case), recorded);
-    if options.as_object().is_some_and(|options| !options.is_empty()) {
-        parameters.provider_options_json.insert(provider_of(case), options.to_string());
-    }
-    v1::StreamTextRequest {
-        target: Some(mediary_client::target::model(name)),
-        messages,
-        parameters: Some(parameters),
-        ..Default::default()
-    }
-}
-
-fn system(body: &Value) -> Option<v1::Message> {
-    let text = match &body["system"] {
-        Value::String(text) => text.clone(),
-        Value::Array(blocks) => blocks
-            .iter()
-            .filter_map(|block| block["text"].as_str())
-            .collect::<Vec<_>>()
-            .join("\n\n"),
-        _ => return None,
-    };
-    Some(mediary_client::message::system(text))
-}
-
-/// Messages, or the items of a response call: a lone text is a user's.
-fn turns_of(body: &Value) -> Vec<Value> {
-    match (&body["messages"], &body["input"]) {
-        (Value::Array(messages), _) => messages.clone(),
-        (_, Value::Array(items)) => items.iter().map(item_as_message).collect(),
-        (_, Value::String(text)) => vec![json!({"role": "user", "content": text})],
-        _ => match &body["prompt"] {
-            Value::String(text) => vec![json!({"role": "user", "content": text})],
-            _ => Vec::new(),
-        },
-    }
-}
-
-/// An item of a response call in the words of a chat.
-fn item_as_message(item: &Value) -> Value {
-    match item["type"].as_str() {
-        Some("function_call") => {
-            let function = json!({"name": item["name"], "arguments": item["arguments"]});
-            let call = json!({"id": item["call_id"], "function": function});
-            json!({"role": "assistant", "tool_calls": [call]})
-        }
-        Some("function_call_output") => json!({
-            "role": "tool", "tool_call_id": item["call_id"], "content": item["output"],
-        }),
-        Some("reasoning") => json!({"role": "assistant", "content": ""}),
-        _ => item.clone(),
-    }
-}
-
-fn contract_messages(message: &Value) -> Vec<v1::Message> {
-    let role = match message["role"].as_str().unwrap_or_default() {
-        "system" | "developer" => MessageRole::System,
-        "assistant" => MessageRole::Assistant,
-        "tool" => MessageRole::Tool,
-        _ => MessageRole::User,
-    };
-    if role == MessageRole::Tool {
-        let result = v1::ToolResult {
-            call_id: message["tool_call_id"].as_str().unwrap_or("call").to_owned(),
-            parts: content_parts(&message["content"]),
-            is_error: false,
-        };
-        return vec![of(role, vec![part::Kind::ToolResult(result)])];
-    }
-    let mut kinds: Vec<part::Kind> = Vec::new();
-    let mut results: Vec<part::Kind> = Vec::new();
-    match &message["content"] {
-        Value::Array(blocks) => {
-            for block in blocks {
-                match block["type"].as_str().unwrap_or_default() {
-                    "tool_use" => kinds.push(part::Kind::ToolCall(v1::ToolCall {
-                        call_id: text(&block["id"]),
-                        tool_name: text(&block["name"]),
-                        arguments_json: block["input"].to_string(),
-                    })),
-                    "tool_result" => results.push(part::Kind::ToolResult(v1::ToolResult {
-                        call_id: text(&block["tool_use_id"]),
-                        parts: content_parts(&block["content"]),
-                        is_error: block["is_error"].as_bool().unwrap_or(false),
-                    })),
-                    _ => kinds.extend(content_kind(block)),
-                }
-            }
-        }
-        content => kinds.extend(content_parts(content).into_iter().filter_map(|part| part.kind)),
-    }
-    kinds.extend(message["images"].as_array().into_iter().flatten().map(|_| pixel()));
-    for call in message["tool_calls"].as_array().into_iter().flatten() {
-        if call["function"].is_object() {
-            let arguments = &call["function"]["arguments"];
-            kinds.push(part::Kind::ToolCall(v1::ToolCall {
-                call_id: call["id"].as_str().unwrap_or("call").to_owned(),
-                tool_name: text(&call["function"]["name"]),
-                arguments_json: arguments.as_str().map_or(arguments.to_string(), str::to_owned),
-            }));
-        }
-    }
-    let mut messages = Vec::new();
-    if !results.is_empty() {
-        messages.push(of(MessageRole::Tool, results));
-    }
-    if !kinds.is_empty() {
-        messages.push(of(role, kinds));
-    }
-    messages
-}
-
-fn of(role: MessageRole, kinds: Vec<part::Kind>) -> v1::Message {
-    mediary_client::message::of(role, kinds)
-}
-
-fn content_parts(content: &Value) -> Vec<Part> {
-    let kinds: Vec<part::Kind> = match content {
-        Value::String(text) if !text.is_empty() => vec![part::Kind::Text(text.clone())],
-        Value::Array(blocks) => blocks.iter().filter_map(content_kind).collect(),
-        _ => Vec::new(),
-    };
-    kinds.into_iter().map(|kind| Part { kind: Some(kind) }).collect()
-}
-
-fn content_kind(block: &Value) -> Option<part::Kind> {
-    if let Some(text) = block["text"].as_str() {
-        return (!text.is_empty()).then(|| part::Kind::Text(text.to_owned()));
-    }
-    // Recordings shorten images: a picture of our own stands in for each.
-    let is_image = matches!(block["type"].as_str(), Some("image" | "input_image"));
-    (block["image_url"].is_object() || is_image).then(pixel)
-}
-
-fn pixel() -> part::Kind {
-    let content = BASE64.decode(PIXEL).unwrap().into();
-    let inline = v1::InlineAsset { media_type: "image/png".to_owned(), content };
-    part::Kind::Asset(v1::AssetRef { source: Some(v1::asset_ref::Source::Inline(inline)) })
-}
-
-/// A PNG of one pixel.
-pub const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==";
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-fn parameters(body: &Value) -> v1::TextParameters {
-    let tools = body["tools"].as_array().into_iter().flatten().filter_map(|tool| {
-        // `{type: function, function: {..}}`, or a flat form; others are not ours.
-        let function = if tool["function"].is_object() { &tool["function"] } else { tool };
-        let schema = [&function["parameters"], &function["input_schema"]];
-        let schema = schema.into_iter().find(|schema| schema.is_object());
-        if !is_function(tool) {
-            return None;
-        }
-        Some(v1::Tool {
-            tool_name: text(&function["name"]),
-            description: text(&function["description"]),
-            parameters_schema_json: schema.map(Value::to_string).unwrap_or_default(),
-            strict: function["strict"].as_bool().unwrap_or(false),
-        })
-    });
-    let limit = ["max_completion_tokens", "max_tokens", "max_output_tokens"];
-    v1::TextParameters {
-        max_output_tokens: limit
-            .into_iter()
-            .find_map(|name| body[name].as_i64())
-            .or(body["options"]["num_predict"].as_i64()),
-        temperature: body["temperature"].as_f64().or(body["options"]["temperature"].as_f64()),
-        tools: tools.collect(),
-        tool_choice: tool_choice(&body["tool_choice"]),
-        response_format: response_format(body),
-        reasoning: Some(v1::ReasoningOptions { include: true, ..Default::default() }),
-        unsupported_parameter_policy: v1::UnsupportedParameterPolicy::Drop.into(),
-        ..Default::default()
-    }
-}
-
-/// A tool of the caller's own, in any of three forms.
-fn is_function(tool: &Value) -> bool {
-    tool["function"].is_object()
-        || tool["input_schema"].is_object()
-        || (tool["type"] == "function" && tool["name"].is_string())
-}
-
-fn tool_choice(choice: &Value) -> Option<v1::ToolChoice> {
-    use v1::tool_choice::Choice;
-    let word = choice.as_str().or(choice["type"].as_str())?;
-    let choice = match word {
-        "none" => Choice::None(v1::NoneChoice {}),
-        "required" | "any" => Choice::Required(v1::RequiredChoice {}),
-        "function" if choice["name"].is_string() => Choice::ToolName(text(&choice["name"])),
-        "function" => Choice::ToolName(text(&choice["function"]["name"])),
-        "tool" => Choice::ToolName(text(&choice["name"])),
-        _ => return None,
-    };
-    Some(v1::ToolChoice { choice: Some(choice) })
-}
-
-fn response_format(body: &Value) -> Option<v1::ResponseFormat> {
-    use v1::response_format::Format;
-    let (openai, anthropic) = (&body["response_format"], &body["output_config"]["format"]);
-    let flat = &body["text"]["format"];
-    let schema = |name: &Value, schema: &Value, strict: bool| {
-        Format::JsonSchema(v1::JsonSchemaFormat {
-            name: text(name),
-            schema_json: schema.to_string(),
-            strict,
-        })
-    };
-    let format = if openai["type"] == "json_schema" {
-        let inner = &openai["json_schema"];
-        schema(&inner["name"], &inner["schema"], inner["strict"].as_bool().unwrap_or(false))
-    } else if openai["type"] == "json_object" {
-        Format::Json(v1::JsonFormat {})
-    } else if anthropic["type"] == "json_schema" {
-        schema(&Value::Null, &anthropic["schema"], false)
-    } else if flat["type"] == "json_schema" {
-        schema(&flat["name"], &flat["schema"], flat["strict"].as_bool().unwrap_or(false))
-    } else if flat["type"] == "json_object" {
-        Format::Json(v1::JsonFormat {})
-    } else {
-        return None;
-    };
-    Some(v1::ResponseFormat { format: Some(format) })
-}
-
-// --- what a request means, whoever wrote it ---
-
-/// Role and text of every turn, neighbours of one role joined, empty ones left out.
-fn turns(body: &Value) -> Value {
-    let mut turns: Vec<(String, String)> = Vec::new();
-    for message in turns_of(body) {
-        let role = match message["role"].as_str().unwrap_or_default() {
-            "developer" => "system",
-            role => role,
-        };
-        let said = spoken(&message["content"]);
-        if said.is_empty() {
-            continue;
-        }
-        match turns.last_mut() {
-            Some((last, all)) if last == role => all.push_str(&said),
-            _ => turns.push((role.to_owned(), said)),
-        }
-    }
-    json!(turns)
-}
-
-fn spoken(content: &Value) -> String {
-    match content {
-        Value::String(text) => text.clone(),
-        Value::Array(blocks) => blocks
-            .iter()
-            .map(|block| match block["type"].as_str() {
-                Some("tool_result") => spoken(&block["content"]),
-                _ => text(&block["text"]),
-            })
-            .collect(),
-        _ => String::new(),
-    }
-}
-
-fn tool_names(body: &Value) -> Value {
-    let names = body["tools"].as_array().into_iter().flatten().filter_map(|tool| {
-        match tool["function"]["name"].as_str() {
-            Some(name) => Some(name.to_owned()),
-            None => is_function(tool).then(|| text(&tool["name"])),
-        }
-    });
-    json!(names.collect::<Vec<_>>())
 }
 
 // --- what a caller sees, beside what the recording says ---

@@ -1,5 +1,5 @@
-//! A server with four vendors that the test plays, one for each wire, models of the test's own at
-//! each, and answers in every wire.
+//! A server with a vendor that the test plays for each wire, models of the test's own at each, and
+//! answers in every wire.
 
 use std::time::Duration;
 
@@ -13,11 +13,18 @@ pub const OPENAI_KEY: &str = "sk-openai-key-of-the-test";
 pub const ANTHROPIC_KEY: &str = "sk-anthropic-key-of-the-test";
 pub const GEMINI_KEY: &str = "AIza-gemini-key-of-the-test";
 pub const COHERE_KEY: &str = "cohere-key-of-the-test";
+const OTHER_KEY: &str = "another-key-of-the-test";
 
 /// OpenAI: takes everything that its wire can say.
 pub const QUICK: &str = "providers/openai/models/quick";
 /// OpenAI: text and nothing else.
 pub const BARE: &str = "providers/openai/models/bare";
+/// OpenAI, asked with the Responses API: takes everything that its wire can say.
+pub const DEEP: &str = "providers/openai/models/deep";
+/// DeepSeek, which wants its thoughts back: takes everything that OpenAI's wire can say.
+pub const FRANK: &str = "providers/deepseek/models/frank";
+/// Ollama: takes everything that its wire can say.
+pub const HOMELY: &str = "providers/ollama/models/homely";
 /// Anthropic: takes everything that its wire can say.
 pub const CAREFUL: &str = "providers/anthropic/models/careful";
 /// Gemini: takes everything that its wire can say.
@@ -68,6 +75,28 @@ pub const COHERE_HELLO: &str = concat!(
     "\"tokens\":{\"input_tokens\":509,\"output_tokens\":3}}}}\n\ndata: [DONE]\n\n",
 );
 
+/// The same in OpenAI's Responses API.
+pub const RESPONSES_HELLO: &str = concat!(
+    "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"model\":\"deep-1\",",
+    "\"status\":\"in_progress\",\"output\":[]}}\n\n",
+    "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",",
+    "\"item_id\":\"m\",\"output_index\":0,\"content_index\":0,\"delta\":\"Hel\"}\n\n",
+    "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",",
+    "\"item_id\":\"m\",\"output_index\":0,\"content_index\":0,\"delta\":\"lo!\"}\n\n",
+    "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"model\":\"deep-1\",",
+    "\"status\":\"completed\",\"output\":[{\"type\":\"message\",\"id\":\"m\",\"role\":\"assistant\",",
+    "\"content\":[{\"type\":\"output_text\",\"text\":\"Hello!\"}]}],",
+    "\"usage\":{\"input_tokens\":9,\"output_tokens\":2}}}\n\n",
+);
+
+/// The same in Ollama's lines.
+pub const OLLAMA_HELLO: &str = concat!(
+    "{\"model\":\"homely-1\",\"message\":{\"role\":\"assistant\",\"content\":\"Hel\"},\"done\":false}\n",
+    "{\"model\":\"homely-1\",\"message\":{\"role\":\"assistant\",\"content\":\"lo!\"},\"done\":false}\n",
+    "{\"model\":\"homely-1\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,",
+    "\"done_reason\":\"stop\",\"prompt_eval_count\":9,\"eval_count\":2}\n",
+);
+
 /// A server and the vendors that it calls.
 pub struct Street {
     pub house: House,
@@ -75,6 +104,8 @@ pub struct Street {
     pub anthropic: Vendor,
     pub gemini: Vendor,
     pub cohere: Vendor,
+    pub deepseek: Vendor,
+    pub ollama: Vendor,
 }
 
 impl Street {
@@ -86,12 +117,15 @@ impl Street {
     pub async fn with(config: &str) -> Self {
         let (openai, anthropic) = (Vendor::start().await, Vendor::start().await);
         let (gemini, cohere) = (Vendor::start().await, Vendor::start().await);
+        let (deepseek, ollama) = (Vendor::start().await, Vendor::start().await);
         let accounts = account("openai", OPENAI_KEY, &format!("{}/v1", openai.url()))
             + &account("anthropic", ANTHROPIC_KEY, &anthropic.url())
             + &account("gemini", GEMINI_KEY, &gemini.url())
-            + &account("cohere", COHERE_KEY, &cohere.url());
+            + &account("cohere", COHERE_KEY, &cohere.url())
+            + &account("deepseek", OTHER_KEY, &deepseek.url())
+            + &account("ollama", OTHER_KEY, &ollama.url());
         let house = rows(House::plan()).config(config).config(&accounts).start();
-        Self { house, openai, anthropic, gemini, cohere }
+        Self { house, openai, anthropic, gemini, cohere, deepseek, ollama }
     }
 }
 
@@ -108,9 +142,13 @@ pub fn account(provider: &str, key: &str, url: &str) -> String {
 pub fn rows(plan: Plan) -> Plan {
     let all =
         "\"streaming\", \"tools\", \"json-schema\", \"json-object\", \"reasoning\", \"vision\"";
-    let openai =
-        row("quick", "\"text\", \"image\"", all) + &row("bare", "\"text\"", "\"streaming\"");
-    plan.row("models/openai.toml", openai)
+    let deep = row("deep", "\"text\", \"image\"", all) + "dialect = \"openai_responses\"\n";
+    let openai = row("quick", "\"text\", \"image\"", all)
+        + &row("bare", "\"text\"", "\"streaming\"")
+        + &deep;
+    plan.row("models/deepseek.toml", row("frank", "\"text\", \"image\"", all))
+        .row("models/ollama.toml", row("homely", "\"text\", \"image\"", all))
+        .row("models/openai.toml", openai)
         .row("models/anthropic.toml", row("careful", "\"text\", \"image\"", all))
         .row("models/gemini.toml", row("swift", "\"text\", \"image\"", all))
         .row("models/cohere.toml", row("clear", "\"text\", \"image\"", all))

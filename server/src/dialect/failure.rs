@@ -6,18 +6,10 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::StatusCode;
 use mediary_domain::{Error, Kind, Retry};
 
-use crate::{
-    clock::Clock,
-    provider::CallContext,
-    transport::{Reply, retry_after},
-};
-
-/// Longest refusal that is read.
-const REFUSAL_LIMIT: usize = 64 << 10;
+use crate::provider::CallContext;
 
 /// Longest piece of a provider's message that a caller sees.
 const MESSAGE_LIMIT: usize = 512;
@@ -113,25 +105,6 @@ impl Class {
     }
 }
 
-/// A refusal by status, as far as it is read.
-pub struct Refusal {
-    pub status: StatusCode,
-    pub body: Bytes,
-    pub retry_after: Option<Duration>,
-}
-
-/// The reply if it is a success, else what it says instead.
-pub async fn accepted(reply: Reply, clock: &Clock) -> Result<Reply, Refusal> {
-    if reply.status.is_success() {
-        return Ok(reply);
-    }
-    Err(Refusal {
-        status: reply.status,
-        retry_after: retry_after(&reply.headers, clock.wall()),
-        body: reply.body.read_some(REFUSAL_LIMIT).await,
-    })
-}
-
 /// A refusal in the provider's own words.
 #[derive(Clone, Debug, Default)]
 pub struct Words {
@@ -190,10 +163,10 @@ pub fn refused(
 }
 
 /// The wait that a text asks for where no header does: "try again in 7.66s", "in 1m2.5s", "retry
-/// after 6 seconds".
+/// after 6 seconds", "try again after 20 seconds".
 fn wait_in_words(message: &str) -> Option<Duration> {
-    let (_, rest) =
-        message.split_once("try again in ").or_else(|| message.split_once("retry after "))?;
+    const ASKS: [&str; 3] = ["try again in ", "retry after ", "try again after "];
+    let (_, rest) = ASKS.into_iter().find_map(|words| message.split_once(words))?;
     let mut seconds = 0.0;
     let mut rest = rest.trim_start();
     let mut is_told = false;
@@ -273,6 +246,7 @@ mod tests {
         assert_eq!(wait("Please try again in 1m2.5s."), Some(62_500));
         assert_eq!(wait("Please try again in 250ms."), Some(250));
         assert_eq!(wait("Please retry after 6 seconds."), Some(6_000));
+        assert_eq!(wait("please try again after 1 seconds"), Some(1_000));
         assert_eq!(wait("please try again in 2 minutes"), Some(120_000));
         for nonsense in ["try again in a moment", "try again", "retry after .s", "try again in 9"] {
             assert_eq!(wait(nonsense), None, "{nonsense}");

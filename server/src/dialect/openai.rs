@@ -11,12 +11,8 @@ pub mod usage;
 use mediary_domain::{ChatCall, Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{failure::accepted, openai_responses};
-use crate::{
-    clock::Clock,
-    provider::{CallContext, uncounted},
-    transport::{Http, Reply},
-};
+use super::{exchange::Upstream, openai_responses};
+use crate::provider::{CallContext, uncounted};
 
 /// Longest count that is read.
 const COUNT_LIMIT: usize = 64 << 10;
@@ -59,23 +55,11 @@ pub enum DimensionsField {
 /// A handle to the endpoints.
 #[derive(Clone)]
 pub struct OpenAi {
-    pub http: Http,
-    pub clock: Clock,
+    pub upstream: Upstream,
     pub quirks: Quirks,
 }
 
 impl OpenAi {
-    /// Sends a body and gets a success, or the failure that the vendor's words mean.
-    pub async fn post(&self, cx: &CallContext, path: &str, body: Vec<u8>) -> Result<Reply> {
-        let reply = self.http.post_json(cx, path, &[], body).await?;
-        self.accepted(cx, reply).await
-    }
-
-    pub async fn get(&self, cx: &CallContext, path: &str) -> Result<Reply> {
-        let reply = self.http.get(cx, path, &[]).await?;
-        self.accepted(cx, reply).await
-    }
-
     /// What `/responses/input_tokens` counts, for the models of the chat as well.
     pub async fn count_tokens(
         &self,
@@ -91,14 +75,10 @@ impl OpenAi {
             return Err(uncounted(cx));
         }
         let body = openai_responses::count_body(quirks, cx, call)?;
-        let reply = self.post(cx, "/responses/input_tokens", body).await?;
+        let reply = self.upstream.post(cx, "/responses/input_tokens", body).await?;
         let json = reply.body.read_all(COUNT_LIMIT).await?;
         let count = serde_json::from_slice::<Count>(&json);
         count.map(|count| count.input_tokens).map_err(|_| not_it(cx, &json))
-    }
-
-    async fn accepted(&self, cx: &CallContext, reply: Reply) -> Result<Reply> {
-        accepted(reply, &self.clock).await.map_err(|no| failure::of_reply(cx, &no))
     }
 }
 

@@ -38,7 +38,7 @@ impl Provider for OpenAiChat {
 
     async fn chat(&self, cx: &CallContext, call: &ChatCall) -> Result<ChatStream> {
         let body = request::body(&self.quirks, cx, call)?;
-        let reply = self.api.post(cx, "/chat/completions", body).await?;
+        let reply = self.api.upstream.post(cx, "/chat/completions", body).await?;
         let decoder = answer::Decoder::new(cx.clone(), &self.quirks);
         Ok(Box::pin(WireStream::new(reply.body, decoder)))
     }

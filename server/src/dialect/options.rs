@@ -1,4 +1,4 @@
-//! Options that only one provider knows, laid over the body of a call.
+//! The body of a call as JSON, and options that only one provider knows, laid over it.
 
 use mediary_domain::{Error, Result, TextParameters};
 use serde::Serialize;
@@ -39,18 +39,26 @@ fn laid_over<B: Serialize>(
     options: &[(String, String)],
     lay: fn(&mut Map<String, Value>, Map<String, Value>),
 ) -> Result<Vec<u8>> {
-    let broken = |_| Error::bug("a request body cannot be written as JSON");
     let options = options.iter().find(|(id, _)| id == provider);
     let Some((_, options)) = options else {
-        return serde_json::to_vec(body).map_err(broken);
+        return written(body);
     };
-    let mut whole = serde_json::to_value(body).map_err(broken)?;
+    let mut whole = serde_json::to_value(body).map_err(unwritable)?;
     if let (Value::Object(whole), Ok(Value::Object(options))) =
         (&mut whole, serde_json::from_str(options))
     {
         lay(whole, options);
     }
-    serde_json::to_vec(&whole).map_err(broken)
+    written(&whole)
+}
+
+/// A body without options of the caller's.
+pub fn written<B: Serialize>(body: &B) -> Result<Vec<u8>> {
+    serde_json::to_vec(body).map_err(unwritable)
+}
+
+fn unwritable(_: serde_json::Error) -> Error {
+    Error::bug("a request body cannot be written as JSON")
 }
 
 /// The door keeps options shallow, so the depth of this is bounded.

@@ -12,14 +12,14 @@ use http::StatusCode;
 use mediary_domain::{Capability, ChatCall, Error, Inspection, Parameter, Result};
 use serde::Deserialize;
 
+use super::Setup;
 use crate::{
-    clock::Clock,
     dialect::{
-        failure::{self, Class, Words, accepted, refused},
+        exchange::{self, Upstream},
+        failure::{self, Class, Words, refused},
         wire_stream::WireStream,
     },
     provider::{CallContext, ChatStream, Provider},
-    transport::Http,
 };
 
 /// What no model of this API takes.
@@ -36,13 +36,12 @@ const VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
 const COUNT_LIMIT: usize = 64 << 10;
 
 pub struct Anthropic {
-    http: Http,
-    clock: Clock,
+    upstream: Upstream,
 }
 
 impl Anthropic {
-    pub fn new(http: Http, clock: Clock) -> Self {
-        Self { http, clock }
+    pub fn new(setup: &Setup) -> Self {
+        Self { upstream: setup.upstream(of_reply).with_headers(&[VERSION]) }
     }
 }
 
@@ -54,15 +53,13 @@ impl Provider for Anthropic {
 
     async fn chat(&self, cx: &CallContext, call: &ChatCall) -> Result<ChatStream> {
         let body = request::body(cx, call)?;
-        let reply = self.http.post_json(cx, "/v1/messages", &[VERSION], body).await?;
-        let reply = accepted(reply, &self.clock).await.map_err(|refusal| of_reply(cx, &refusal))?;
+        let reply = self.upstream.post(cx, "/v1/messages", body).await?;
         Ok(Box::pin(WireStream::new(reply.body, answer::Decoder::new(cx.clone()))))
     }
 
     async fn count_tokens(&self, cx: &CallContext, call: &ChatCall) -> Result<i64> {
         let body = request::count_body(cx, call)?;
-        let reply = self.http.post_json(cx, "/v1/messages/count_tokens", &[VERSION], body).await?;
-        let reply = accepted(reply, &self.clock).await.map_err(|refusal| of_reply(cx, &refusal))?;
+        let reply = self.upstream.post(cx, "/v1/messages/count_tokens", body).await?;
         let json = reply.body.read_all(COUNT_LIMIT).await?;
         let count = serde_json::from_slice::<Count>(&json);
         count.map(|count| count.input_tokens).map_err(|error| failure::garbled(cx, &error))
@@ -99,7 +96,7 @@ impl Refusal {
     }
 }
 
-fn of_reply(cx: &CallContext, refusal: &failure::Refusal) -> Error {
+fn of_reply(cx: &CallContext, refusal: &exchange::Refusal) -> Error {
     let words = serde_json::from_slice::<Refusal>(&refusal.body).map(Refusal::into_words);
     let words = words.unwrap_or_default();
     let class = classify(Some(refusal.status), &words);

@@ -17,14 +17,14 @@ use mediary_domain::{
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::Setup;
 use crate::{
-    clock::Clock,
     dialect::{
-        failure::{Class, Refusal, Words, accepted, refused},
+        exchange::{Refusal, Upstream},
+        failure::{Class, Words, refused},
         wire_stream::WireStream,
     },
     provider::{CallContext, ChatStream, Provider},
-    transport::{Http, Reply},
 };
 
 /// What no model of this API takes.
@@ -35,23 +35,12 @@ pub const REFUSED: &[Parameter] = &[
 ];
 
 pub struct Ollama {
-    http: Http,
-    clock: Clock,
+    upstream: Upstream,
 }
 
 impl Ollama {
-    pub fn new(http: Http, clock: Clock) -> Self {
-        Self { http, clock }
-    }
-
-    async fn post(&self, cx: &CallContext, path: &str, body: Vec<u8>) -> Result<Reply> {
-        let reply = self.http.post_json(cx, path, &[], body).await?;
-        accepted(reply, &self.clock).await.map_err(|no| of_reply(cx, &no))
-    }
-
-    async fn get(&self, cx: &CallContext, path: &str) -> Result<Reply> {
-        let reply = self.http.get(cx, path, &[]).await?;
-        accepted(reply, &self.clock).await.map_err(|no| of_reply(cx, &no))
+    pub fn new(setup: &Setup) -> Self {
+        Self { upstream: setup.upstream(of_reply) }
     }
 }
 
@@ -62,7 +51,7 @@ impl Provider for Ollama {
     }
 
     async fn chat(&self, cx: &CallContext, call: &ChatCall) -> Result<ChatStream> {
-        let reply = self.post(cx, "/api/chat", request::body(cx, call)?).await?;
+        let reply = self.upstream.post(cx, "/api/chat", request::body(cx, call)?).await?;
         let decoder = answer::Decoder::new(cx.clone());
         Ok(if is_one_json(&reply.headers) {
             Box::pin(WireStream::new(reply.body, decoder))
@@ -77,7 +66,7 @@ impl Provider for Ollama {
         texts: &[String],
         options: &EmbedOptions,
     ) -> Result<Embedded> {
-        let reply = self.post(cx, "/api/embed", embed::body(cx, texts, options)?).await?;
+        let reply = self.upstream.post(cx, "/api/embed", embed::body(cx, texts, options)?).await?;
         embed::read(cx, reply, texts.len()).await
     }
 

@@ -143,7 +143,9 @@ fn fit(
     if let Some(length) = options.dimensions.or(model.dimensions) {
         check_size(call.texts.len(), length as usize, most)?;
     }
-    if !options.purpose.is_empty() && !provider.takes_purpose(&model.dialect) {
+    let takes_purpose =
+        provider.takes_purpose(&model.dialect) && (!model.described || model.has("purpose"));
+    if !options.purpose.is_empty() && !takes_purpose {
         options.purpose.clear();
         warnings.push(Warning {
             code: "parameter-dropped",

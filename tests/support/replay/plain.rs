@@ -77,6 +77,8 @@ fn gemini(body: &Value) -> Value {
         "tools": tools.collect::<Vec<_>>(),
         "temperature": config["temperature"],
         "max_tokens": config["maxOutputTokens"],
+        "seed": config["seed"],
+        "thinking_budget": config["thinkingConfig"]["thinkingBudget"],
     });
     let calling = &either(body, "toolConfig", "tool_config")["functionCallingConfig"];
     plain["tool_choice"] = match (calling["mode"].as_str(), &calling["allowedFunctionNames"][0]) {

@@ -27,7 +27,7 @@ impl OpenAi {
         options: &EmbedOptions,
     ) -> Result<Embedded> {
         let body = self.embed_body(cx, texts, options)?;
-        let reply = self.post(cx, "/embeddings", body).await?;
+        let reply = self.upstream.post(cx, "/embeddings", body).await?;
         let json = reply.body.read_all(ANSWER_LIMIT).await?;
         read(cx, &json, texts.len())
     }

@@ -6,8 +6,13 @@ use http::StatusCode;
 use mediary_domain::Error;
 use serde_json::{Value, value::RawValue};
 
-use super::super::failure::{Class, Refusal, Words, refused};
-use crate::provider::CallContext;
+use crate::{
+    dialect::{
+        exchange::Refusal,
+        failure::{Class, Words, refused},
+    },
+    provider::CallContext,
+};
 
 /// A refusal by status.
 pub fn of_reply(cx: &CallContext, refusal: &Refusal) -> Error {
@@ -154,6 +159,7 @@ fn classify(cx: &CallContext, status: Option<StatusCode>, words: &Words, cause: 
         "billing_not_active",
         "insufficient_balance",
         "insufficient_balance_error",
+        "exceeded_current_quota_error",
     ]) || says(&["exceeded your monthly included credits", "used all available credits"])
     {
         return Class::QuotaExhausted;

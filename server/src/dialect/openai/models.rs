@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::{OpenAi, not_it};
-use crate::provider::CallContext;
+use crate::{dialect::listing::told, provider::CallContext};
 
 /// Longest list that is read; OpenRouter's is below 1 MiB.
 const LIST_LIMIT: usize = 16 << 20;
@@ -13,7 +13,7 @@ const LIST_LIMIT: usize = 16 << 20;
 impl OpenAi {
     /// A free check of the key, and the models that it may use.
     pub async fn inspect(&self, cx: &CallContext) -> Result<Inspection> {
-        let reply = self.get(cx, &self.quirks.models_path).await?;
+        let reply = self.upstream.get(cx, &self.quirks.models_path).await?;
         let json = reply.body.read_all(LIST_LIMIT).await?;
         let listed = match json.trim_ascii_start().first() {
             Some(b'[') => serde_json::from_slice(&json).ok(),
@@ -133,15 +133,14 @@ impl Listed {
         let flags = self.capabilities.unwrap_or_default();
         let parameters = self.supported_parameters.unwrap_or_default();
         let takes = |name: &str| parameters.iter().any(|one| one == name);
-        let features = [
+        let features = told([
             ("tools", flags.function_calling || takes("tools")),
             ("vision", capabilities.contains(&Capability::ImageToText)),
             ("reasoning", flags.reasoning || takes("reasoning")),
             ("json-schema", takes("structured_outputs")),
             ("json-object", takes("response_format")),
             ("seed", takes("seed")),
-        ];
-        let features = features.into_iter().filter(|(_, has)| *has).map(|(name, _)| name);
+        ]);
         let meta = self.meta.and_then(|meta| meta.n_ctx.or(meta.n_ctx_train));
         LiveModel {
             id: self.id,
@@ -156,7 +155,7 @@ impl Listed {
                 .max_completion_tokens
                 .or(self.top_provider.and_then(|one| one.max_completion_tokens)),
             capabilities,
-            features: features.collect(),
+            features,
             prices: self.pricing.unwrap_or_default().prices(),
         }
     }
@@ -193,11 +192,7 @@ impl Listed {
 }
 
 fn text(with_images: bool) -> Vec<Capability> {
-    let mut capabilities = vec![Capability::TextToText];
-    if with_images {
-        capabilities.push(Capability::ImageToText);
-    }
-    capabilities
+    told([(Capability::TextToText, true), (Capability::ImageToText, with_images)])
 }
 
 impl Pricing {

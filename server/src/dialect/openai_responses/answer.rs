@@ -71,18 +71,21 @@ impl Decoder {
         let of = |kind, index: Option<u32>| Piece { item, kind, index: index.unwrap_or(0) };
         match &*event.kind {
             "response.output_text.delta" => {
-                let text = string(event.delta);
+                let text = self.said(event.delta)?;
                 self.grow(of(PieceKind::Text, event.content_index), text, out);
             }
             "response.reasoning_summary_text.delta" => {
-                let text = string(event.delta);
+                let text = self.said(event.delta)?;
                 self.grow(of(PieceKind::Summary, event.summary_index), text, out);
             }
             "response.reasoning_text.delta" | "response.reasoning.delta" => {
-                let text = string(event.delta);
+                let text = self.said(event.delta)?;
                 self.grow(of(PieceKind::Thought, event.content_index), text, out);
             }
-            "response.refusal.delta" => self.refuse(string(event.delta), out),
+            "response.refusal.delta" => {
+                let words = self.said(event.delta)?;
+                self.refuse(words, out);
+            }
             "response.output_text.annotation.added" => {
                 if let Some(annotation) = event.annotation.and_then(parse::<Annotation<'_>>) {
                     self.cite(annotation, out);
@@ -96,7 +99,8 @@ impl Decoder {
                 }
             }
             "response.function_call_arguments.delta" => {
-                self.arguments(item, string(event.delta), out);
+                let piece = self.said(event.delta)?;
+                self.arguments(item, piece, out);
             }
             "response.output_item.done" => {
                 if let Some(one) = event.item.and_then(parse::<Item<'_>>) {
@@ -121,6 +125,17 @@ impl Decoder {
             }
         }
         Ok(())
+    }
+
+    /// The words of a delta. A text that cannot be read is no text that may be left out; what is no
+    /// text at all says nothing.
+    fn said(&self, delta: Option<&RawValue>) -> Result<String> {
+        match delta.map(RawValue::get) {
+            Some(json) if json.starts_with('"') => serde_json::from_str::<Text<'_>>(json)
+                .map(Text::into_string)
+                .map_err(|error| garbled(&self.cx, &error)),
+            _ => Ok(String::new()),
+        }
     }
 
     fn name_model(&mut self, model: Option<Text<'_>>, out: &mut Queue) {
@@ -326,10 +341,6 @@ fn reason_of(native: &str, has_tools: bool) -> FinishReason {
         "completed" | "" => FinishReason::Stop,
         _ => FinishReason::Other,
     }
-}
-
-fn string(delta: Option<&RawValue>) -> String {
-    delta.and_then(parse::<Text<'_>>).map(Text::into_string).unwrap_or_default()
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Option<T> {

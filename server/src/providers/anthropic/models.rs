@@ -3,36 +3,35 @@
 use mediary_domain::{Capability, Inspection, LiveModel, Result};
 use serde::Deserialize;
 
-use super::{Anthropic, VERSION, accepted, of_reply};
-use crate::{dialect::failure::garbled, provider::CallContext};
+use super::Anthropic;
+use crate::{
+    dialect::{
+        failure::garbled,
+        listing::{self, told},
+    },
+    provider::CallContext,
+};
 
 /// Longest page that is read.
 const PAGE_LIMIT: usize = 4 << 20;
-/// Pages of a thousand: far more models than there will be.
-const MOST_PAGES: usize = 4;
 
 impl Anthropic {
     pub(super) async fn models(&self, cx: &CallContext) -> Result<Inspection> {
         let mut models = Vec::new();
         let mut after = String::new();
-        for _ in 0..MOST_PAGES {
+        for _ in 0..listing::MOST_PAGES {
             let path = format!("/v1/models?limit=1000{after}");
-            let reply = self.http.get(cx, &path, &[VERSION]).await?;
-            let reply = accepted(reply, &self.clock).await.map_err(|no| of_reply(cx, &no))?;
+            let reply = self.upstream.get(cx, &path).await?;
             let json = reply.body.read_all(PAGE_LIMIT).await?;
             let page: Page = serde_json::from_slice(&json).map_err(|error| garbled(cx, &error))?;
             models.extend(page.data.into_iter().map(Listed::into_model));
             match page.last_id.filter(|_| page.has_more) {
-                Some(last) if is_plain(&last) => after = format!("&after_id={last}"),
+                Some(last) if listing::is_token(&last) => after = format!("&after_id={last}"),
                 _ => break,
             }
         }
         Ok(Inspection { models })
     }
-}
-
-fn is_plain(id: &str) -> bool {
-    id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
 }
 
 // --- wire ---
@@ -77,24 +76,24 @@ impl Listed {
     /// Every model of this API answers text and calls tools.
     fn into_model(self) -> LiveModel {
         let can = self.capabilities.unwrap_or_default();
-        let features = [
+        let features = told([
             ("streaming", true),
             ("tools", true),
             ("vision", can.image_input.supported),
             ("json-schema", can.structured_outputs.supported),
             ("reasoning", can.thinking.supported),
-        ];
-        let mut capabilities = vec![Capability::TextToText];
-        if can.image_input.supported {
-            capabilities.push(Capability::ImageToText);
-        }
+        ]);
+        let capabilities = told([
+            (Capability::TextToText, true),
+            (Capability::ImageToText, can.image_input.supported),
+        ]);
         LiveModel {
             id: self.id,
             display_name: self.display_name.unwrap_or_default(),
             context_tokens: self.max_input_tokens,
             max_output_tokens: self.max_tokens,
             capabilities,
-            features: features.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect(),
+            features,
             prices: Vec::new(),
         }
     }

@@ -11,7 +11,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    dialect::{options::with_options, said::system},
+    dialect::{
+        options::{with_options, written},
+        said::system,
+    },
     provider::CallContext,
 };
 
@@ -62,7 +65,7 @@ pub fn count_body(cx: &CallContext, call: &ChatCall) -> Result<Vec<u8>> {
         tools: tools(parameters)?,
         tool_choice: tool_choice(parameters),
     };
-    serde_json::to_vec(&body).map_err(|_| Error::bug("a request body cannot be written as JSON"))
+    written(&body)
 }
 
 /// Turns alternate on this wire: neighbours of the same role become one message, and results of

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::{
     PLAN, THOUGHT,
     failure::{interrupted, of_event},
+    units::{Units, whole},
 };
 use crate::{
     dialect::{
@@ -423,7 +424,6 @@ struct Document<'a> {
     snippet: Option<&'a RawValue>,
 }
 
-/// Counts are floats in some answers.
 #[derive(Deserialize)]
 struct Usage {
     #[serde(default)]
@@ -434,30 +434,18 @@ struct Usage {
     cached_tokens: Option<f64>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
-struct Units {
-    #[serde(default)]
-    input_tokens: Option<f64>,
-    #[serde(default)]
-    output_tokens: Option<f64>,
-    #[serde(default)]
-    reasoning_tokens: Option<f64>,
-}
-
 impl Usage {
     /// `tokens` counts what Cohere puts before the prompt; `billed_units` is what is paid.
     fn total(self) -> Option<TokenUsage> {
-        #[expect(clippy::cast_possible_truncation, reason = "counts are far below 2^53")]
-        let whole = |count: Option<f64>| count.map(|count| count as i64);
         let units = self.tokens.or(self.billed_units)?;
         Some(TokenUsage {
-            input: whole(units.input_tokens).unwrap_or(0),
+            input: units.input().unwrap_or(0),
             cached_input: whole(self.cached_tokens),
-            output: whole(units.output_tokens).unwrap_or(0),
-            reasoning: whole(units.reasoning_tokens),
+            output: units.output().unwrap_or(0),
+            reasoning: units.reasoning(),
             billed: self.billed_units.map(|billed| Billed {
-                input: whole(billed.input_tokens).unwrap_or(0),
-                output: whole(billed.output_tokens).unwrap_or(0),
+                input: billed.input().unwrap_or(0),
+                output: billed.output().unwrap_or(0),
             }),
             ..TokenUsage::default()
         })

@@ -1,32 +1,37 @@
 //! How Cohere says no: a flat object with a message, and seldom a type.
 
-use std::time::Duration;
-
-use http::StatusCode;
 use mediary_domain::Error;
 use serde_json::Value;
 
 use crate::{
-    dialect::failure::{Class, Words, refused},
+    dialect::{
+        exchange::Refusal,
+        failure::{Class, Words, garbled, no_answer, refused},
+    },
     provider::CallContext,
 };
 
 /// A refusal by status.
-pub fn of_reply(
-    cx: &CallContext,
-    status: StatusCode,
-    body: &[u8],
-    retry_after: Option<Duration>,
-) -> Error {
+pub fn of_reply(cx: &CallContext, refusal: &Refusal) -> Error {
+    let Refusal { status, body, retry_after } = refusal;
     let words = words(body);
-    let class = classify(Class::of_status(status), status.as_u16(), &words);
-    refused(cx, class, Some(status), words, retry_after)
+    let class = classify(Class::of_status(*status), status.as_u16(), &words);
+    refused(cx, class, Some(*status), words, *retry_after)
 }
 
 /// A refusal in place of an answer or within one, under status 200.
 pub fn of_event(cx: &CallContext, json: &[u8]) -> Error {
     let words = words(json);
     refused(cx, classify(Class::ServerError, 200, &words), None, words, None)
+}
+
+/// JSON under status 200 that has not what was asked for: a refusal in its place, or nothing.
+pub fn not_it(cx: &CallContext, json: &[u8]) -> Error {
+    match serde_json::from_slice::<Value>(json) {
+        Ok(other) if other["message"].is_string() => of_event(cx, json),
+        Ok(_) => no_answer(cx),
+        Err(error) => garbled(cx, &error),
+    }
 }
 
 /// An answer that ends with a reason that is no end.

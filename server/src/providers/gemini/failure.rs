@@ -7,23 +7,30 @@ use mediary_domain::Error;
 use serde_json::Value;
 
 use crate::{
-    dialect::failure::{Class, Words, refused},
+    dialect::{
+        exchange::Refusal,
+        failure::{Class, Words, garbled, no_answer, refused},
+    },
     provider::CallContext,
 };
 
 /// A refusal by status. Google asks for waits in the body and sends no header.
-pub fn of_reply(
-    cx: &CallContext,
-    status: StatusCode,
-    body: &[u8],
-    retry_after: Option<Duration>,
-) -> Error {
-    told(cx, Some(status), body, retry_after)
+pub fn of_reply(cx: &CallContext, refusal: &Refusal) -> Error {
+    told(cx, Some(refusal.status), &refusal.body, refusal.retry_after)
 }
 
 /// A refusal inside an answer, under status 200.
 pub fn of_event(cx: &CallContext, json: &[u8]) -> Error {
     told(cx, None, json, None)
+}
+
+/// JSON under status 200 that has not what was asked for: a refusal in its place, or nothing.
+pub fn not_it(cx: &CallContext, json: &[u8]) -> Error {
+    match serde_json::from_slice::<Value>(json) {
+        Ok(other) if !other["error"].is_null() => of_event(cx, json),
+        Ok(_) => no_answer(cx),
+        Err(error) => garbled(cx, &error),
+    }
 }
 
 fn told(

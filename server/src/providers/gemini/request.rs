@@ -14,13 +14,13 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    schema,
+    model_path, schema,
     signature::{self, NOT_SIGNED, Place},
 };
 use crate::{
     dialect::{
         effort,
-        options::with_deep_options,
+        options::{with_deep_options, written},
         said::{joined_text, raw, system},
     },
     provider::CallContext,
@@ -30,16 +30,30 @@ use crate::{
 const BUDGET_ONLY: &str = "reasoning-budget";
 
 pub fn body(cx: &CallContext, call: &ChatCall) -> Result<Vec<u8>> {
-    let parameters = &call.parameters;
-    let body = Body {
+    let generation_config = Some(generation_config(cx, &call.parameters)?);
+    let body = Body { generation_config, ..question(cx, call)? };
+    with_deep_options(&body, &cx.provider.id, &call.parameters)
+}
+
+/// The same question, to be counted rather than answered.
+pub fn count_body(cx: &CallContext, call: &ChatCall) -> Result<Vec<u8>> {
+    let body = CountBody {
+        generate_content_request: Body { model: Some(model_path(cx)), ..question(cx, call)? },
+    };
+    written(&body)
+}
+
+/// Everything that the model reads.
+fn question<'a>(cx: &CallContext, call: &'a ChatCall) -> Result<Body<'a>> {
+    Ok(Body {
+        model: None,
         system_instruction: system(&call.messages)
             .map(|text| Content { role: None, parts: vec![WirePart::text(text.into())] }),
         contents: contents(cx, &call.messages)?,
-        tools: tools(parameters)?,
-        tool_config: tool_config(parameters),
-        generation_config: generation_config(cx, parameters)?,
-    };
-    with_deep_options(&body, &cx.provider.id, parameters)
+        tools: tools(&call.parameters)?,
+        tool_config: tool_config(&call.parameters),
+        generation_config: None,
+    })
 }
 
 /// The results of one turn's calls stand together, in the order of the calls.
@@ -284,6 +298,9 @@ fn unknown_effort(cx: &CallContext) -> Error {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Body<'a> {
+    /// Only where the address does not speak for the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     system_instruction: Option<Content<'a>>,
     contents: Vec<Content<'a>>,
@@ -291,7 +308,14 @@ struct Body<'a> {
     tools: Vec<Tools<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_config: Option<ToolConfig<'a>>,
-    generation_config: GenerationConfig<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation_config: Option<GenerationConfig<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CountBody<'a> {
+    generate_content_request: Body<'a>,
 }
 
 #[derive(Serialize)]

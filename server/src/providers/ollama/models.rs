@@ -1,13 +1,17 @@
 //! The models that are there: `/api/tags` names them, `/api/show` tells what each can do.
 
 use futures::{StreamExt as _, stream};
-use mediary_domain::{Capability, Error, Inspection, LiveModel, Result};
+use mediary_domain::{Capability, Inspection, LiveModel, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Ollama;
 use crate::{
-    dialect::failure::{garbled, no_answer},
+    dialect::{
+        failure::{garbled, no_answer},
+        listing::told,
+        options::written,
+    },
     provider::CallContext,
 };
 
@@ -19,7 +23,7 @@ const AT_ONCE: usize = 4;
 
 impl Ollama {
     pub(super) async fn models(&self, cx: &CallContext) -> Result<Inspection> {
-        let json = self.get(cx, "/api/tags").await?.body.read_all(LIST_LIMIT).await?;
+        let json = self.upstream.get(cx, "/api/tags").await?.body.read_all(LIST_LIMIT).await?;
         let tags: Tags = serde_json::from_slice(&json).map_err(|error| garbled(cx, &error))?;
         let tags = tags.models.ok_or_else(|| no_answer(cx))?;
         let models = stream::iter(tags).map(|tag| async move {
@@ -31,9 +35,9 @@ impl Ollama {
     }
 
     async fn show(&self, cx: &CallContext, model: &str) -> Result<Facts> {
-        let body = serde_json::to_vec(&Show { model })
-            .map_err(|_| Error::bug("a request body cannot be written as JSON"))?;
-        let json = self.post(cx, "/api/show", body).await?.body.read_all(SHOW_LIMIT).await?;
+        let body = written(&Show { model })?;
+        let json =
+            self.upstream.post(cx, "/api/show", body).await?.body.read_all(SHOW_LIMIT).await?;
         serde_json::from_slice(&json).map_err(|error| garbled(cx, &error))
     }
 }
@@ -41,22 +45,21 @@ impl Ollama {
 impl Facts {
     fn into_model(self, tag: Tag) -> LiveModel {
         let has = |name: &str| self.capabilities.iter().any(|one| one == name);
-        let capabilities = [
+        let capabilities = told([
             (Capability::TextToText, has("completion")),
             (Capability::ImageToText, has("completion") && has("vision")),
             (Capability::TextEmbedding, has("embedding")),
-        ];
-        let features =
-            [("tools", has("tools")), ("vision", has("vision")), ("reasoning", has("thinking"))];
+        ]);
+        let features = told([
+            ("tools", has("tools")),
+            ("vision", has("vision")),
+            ("reasoning", has("thinking")),
+        ]);
         let length = self.model_info.iter().find(|(key, _)| key.ends_with(".context_length"));
         LiveModel {
             context_tokens: length.and_then(|(_, value)| value.as_i64()),
-            capabilities: capabilities
-                .into_iter()
-                .filter(|(_, is)| *is)
-                .map(|(one, _)| one)
-                .collect(),
-            features: features.into_iter().filter(|(_, is)| *is).map(|(name, _)| name).collect(),
+            capabilities,
+            features,
             id: tag.name,
             ..LiveModel::default()
         }

@@ -14,10 +14,13 @@ use serde_json::Value;
 use super::{super::limits, Problems};
 
 /// Keys of a provider's body that are the contract's to set.
-const OWNED_KEYS: [&str; 9] = [
+const OWNED_KEYS: [&str; 12] = [
     "model",
     "messages",
     "input",
+    "texts",
+    "requests",
+    "content",
     "stream",
     "stream_options",
     "system",
