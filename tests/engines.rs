@@ -178,7 +178,11 @@ async fn a_stop_and_a_reader_that_leaves_stop_a_real_server() {
                 assert_eq!(reason, Some(FinishReason::Cancelled));
             }
             let idle = engine.wait_until_idle().await;
-            println!("{wire}: idle {} ms after {}", idle.as_millis(), if leaves { "its reader left" } else { "a stop" });
+            println!(
+                "{wire}: idle {} ms after {}",
+                idle.as_millis(),
+                if leaves { "its reader left" } else { "a stop" }
+            );
         }
     }
 }
