@@ -19,11 +19,15 @@ const STALL: Duration = Duration::from_secs(4);
 const CONFIG: &str = "stream.stall_timeout = \"4s\"";
 const STALLED: usize = 500;
 
+fn delta(bytes: usize) -> String {
+    let choice = format!(r#"{{"index":0,"delta":{{"content":"{}"}}}}"#, "word ".repeat(bytes / 5));
+    format!("data: {{\"model\":\"m\",\"choices\":[{choice}]}}\n\n")
+}
+
 /// A vendor that has more to say than all buffers on the way hold: `size` bytes in pieces of `piece`.
 async fn talkative(size: usize, piece: usize, pace: Duration) -> (House, Vendor) {
     let vendor = Vendor::start().await;
-    let choice = format!(r#"{{"index":0,"delta":{{"content":"{}"}}}}"#, "word ".repeat(piece / 5));
-    let delta = format!("data: {{\"model\":\"m\",\"choices\":[{choice}]}}\n\n");
+    let delta = delta(piece);
     let all = Reply::sse(delta.repeat(size / delta.len())).in_pieces_of(delta.len());
     vendor.always(all.paced(pace));
     let house = support::vendors::rows(House::plan())
@@ -118,35 +122,32 @@ async fn five_hundred_stalled_readers_are_let_go_in_time_and_nobody_waits_for_th
     drop(peers);
 }
 
-/// What a stall adds: the same streams cost as much while they are read, in this debug build more
-/// than in a release.
+/// What a stall adds to what the same stream costs while its reader waits for the vendor.
 #[tokio::test]
 async fn little_is_held_for_a_reader_that_stalls() {
     const READERS: usize = 150;
-    let mut request = question("sandbox-text", "say hello");
-    // It prepares the whole answer, sends all of it to whoever reads, and hangs.
-    let options = r#"{"tokens": 4000, "hang_after": 3999}"#;
-    request.parameters.provider_options_json =
-        [("sandbox".to_owned(), options.to_owned())].into_iter().collect();
-    let request = StreamTextRequest::from(request).encode_to_vec();
-
-    let read = House::new();
+    const PIECE: usize = 1_000;
+    let (read, vendor) = talkative(4 << 20, PIECE, Duration::ZERO).await;
+    let one = delta(PIECE);
+    vendor.always(Reply::sse(one.repeat(2)).in_pieces_of(one.len()).hang_after(one.len()));
+    listen(&read, question("sandbox-text", "say hello")).await;
     let before = read.rss_kib();
     let mut readers = Vec::new();
     for _ in 0..READERS {
-        readers.push(asking(&read, &request).await);
+        readers.push(asking(&read, &everything()).await);
     }
     for reader in &mut readers {
         let mut bytes = 0;
-        while bytes < 45_000 {
+        while bytes < PIECE {
             let frame = reader.read().await.expect("the stream is open");
             bytes += frame.payload.len();
         }
     }
     let reading = settled_rss(&read).await.saturating_sub(before) as f64 / READERS as f64;
 
-    let full = House::new();
-    let (_peers, stalled) = all_stalled(&full, READERS, &request).await;
+    let (full, _vendor) = talkative(4 << 20, PIECE, Duration::ZERO).await;
+    listen(&full, question("sandbox-text", "say hello")).await;
+    let (_peers, stalled) = all_stalled(&full, READERS, &everything()).await;
     println!("a stream that is read: {reading:.1} KiB, one that is not: {stalled:.1} KiB");
     assert!(stalled - reading <= 64.0, "{reading} KiB, {stalled} KiB");
 }

@@ -28,6 +28,8 @@ use crate::{
 
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("mediary/", env!("CARGO_PKG_VERSION")));
+/// Bytes that are read of an answer while nobody takes them, its head included.
+const READ_AHEAD: usize = 16 << 10;
 /// How long a connection that nobody uses is kept for the next call.
 const KEPT: Duration = Duration::from_secs(90);
 /// How many of them, for each address: what a burst leaves behind is memory at both ends.
@@ -54,6 +56,7 @@ impl Http {
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(KEPT)
+            .http1_max_buf_size(READ_AHEAD)
             .pool_max_idle_per_host(MOST_KEPT)
             .build(Connector::new(connect_timeout)?);
         Ok(Self { client, clock })

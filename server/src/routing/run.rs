@@ -257,9 +257,6 @@ impl Run {
         let goes_on = error.may_succeed_elsewhere()
             && (!self.spoke || self.may_restart)
             && !self.waiting.is_empty();
-        if goes_on && self.spoke && self.outcome.usage.is_none() {
-            self.outcome.usage = Some(accounting::estimated(self.read, self.written));
-        }
         self.close_attempt(Some(error.clone()));
         self.now = State::Idle;
         let status = error.facts().get("httpStatus").map_or("", String::as_str);
@@ -308,6 +305,10 @@ impl Run {
             State::Answering(_, model) => model.prices_at(now),
             State::Idle | State::Over => return,
         };
+        // Cut off, stopped or late: what was written is paid for all the same.
+        if self.spoke && self.outcome.usage.is_none() {
+            self.outcome.usage = Some(accounting::estimated(self.read, self.written));
+        }
         let usage = self.outcome.usage;
         let cost = usage.map(|usage| cost_of_tokens(&usage, &prices)).unwrap_or_default();
         if let Some(attempt) = self.outcome.attempts.last_mut() {

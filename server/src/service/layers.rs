@@ -375,6 +375,12 @@ impl Gate {
     /// method needs to know: who calls, and until when it must have ended.
     fn admit(&self, method: Option<&Method>, request: &mut Request) -> Result<Pass, Error> {
         let Some(method) = method else { return self.admit_foreign(request) };
+        if !self.serves_admin && method.is_admin() {
+            let message = "the admin services do not answer here: call admin.address, or set \
+                           admin.on_public";
+            let error = Error::new(Kind::MethodDisabled, message);
+            return Err(error.fact("method", method.full_name.as_str()));
+        }
         let caller = self.caller(request)?;
         if caller.role < method.role {
             let message = format!(
@@ -390,12 +396,6 @@ impl Gate {
         let places = self.places(&caller, method);
         request.extensions_mut().insert(caller);
         let places = places?;
-        if !self.serves_admin && method.is_admin() {
-            let message = "the admin services do not answer here: call admin.address, or set \
-                           admin.on_public";
-            let error = Error::new(Kind::MethodDisabled, message);
-            return Err(error.fact("method", method.full_name.as_str()));
-        }
         if !method.is_served {
             let message = format!("{} is not built into this server", method.full_name);
             let error = Error::new(Kind::MethodDisabled, message);

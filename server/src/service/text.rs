@@ -25,7 +25,7 @@ use mediary_proto::v1::{
     text_service_server::TextService,
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, codegen::BoxStream, metadata::MetadataValue};
+use tonic::{Request, Response, Status, codegen::BoxStream};
 
 use self::{
     generation::{Generations, Known, RETENTION, Terms},

@@ -6,7 +6,7 @@ pub mod parameters;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use mediary_domain::{Capability, ChatCall, Error, Result, Target};
+use mediary_domain::{Capability, ChatCall, Result, Target};
 use mediary_proto::v1::{
     self, CountTokensRequest, GenerateTextRequest, StreamTextRequest,
     model_target::Target as WireTarget,
