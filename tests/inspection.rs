@@ -423,10 +423,8 @@ async fn a_model_of_a_list_is_asked_for_whatever_its_provider_takes() {
     refresh(&house, ACME).await;
     let tool = v1::Tool { tool_name: "look".to_owned(), ..Default::default() };
     let parameters = v1::TextParameters { tools: vec![tool], ..Default::default() };
-    let request = v1::StreamTextRequest {
-        parameters: Some(parameters),
-        ..question("fresh", "hello").into()
-    };
+    let request =
+        v1::StreamTextRequest { parameters: Some(parameters), ..question("fresh", "hello").into() };
 
     assert_eq!(listen(&house, request).await.text(), "Hi");
     assert_eq!(vendor.last_asked().json()["tools"][0]["function"]["name"], "look");

@@ -32,6 +32,16 @@ use crate::{
 const ALL: &str = "-";
 const AT_ONCE: usize = 8;
 
+/// One call.
+struct Refreshing {
+    changing: Changing,
+    snapshot: Arc<Snapshot>,
+    until: Option<Instant>,
+    /// All that are configured, and not one that was named.
+    all: bool,
+    validate_only: bool,
+}
+
 impl CatalogApi {
     pub(super) async fn refresh_models(
         &self,
@@ -50,55 +60,54 @@ impl CatalogApi {
             _ => return Err(no_provider(parent)),
         };
         let until = inspect::until(&request, &self.clock);
-        let refreshing = stream::iter(ids).map(|id| {
-            let changing = changing.another(&self.clock);
-            self.refresh_one(changing, snapshot.clone(), id, until, *validate_only)
-        });
-        let refreshes: Vec<_> = refreshing.buffered(AT_ONCE).collect().await;
-        // Of all, those that have no list cannot be asked.
-        let refreshes = refreshes
-            .into_iter()
-            .filter(|(_, kind)| named != ALL || *kind != Some(Kind::CapabilityUnsupported));
-        Ok(refreshes.map(|(refresh, _)| refresh).collect())
+        let (all, validate_only) = (named == ALL, *validate_only);
+        let call = Refreshing { changing, snapshot, until, all, validate_only };
+        let refreshing = stream::iter(ids).map(|id| self.refresh_one(&call, id));
+        let refreshes: Vec<Option<ModelRefresh>> = refreshing.buffered(AT_ONCE).collect().await;
+        let refreshes: Vec<ModelRefresh> = refreshes.into_iter().flatten().collect();
+        if refreshes.is_empty() && !validate_only {
+            let effect = Effect { resource: parent.clone(), ..Effect::default() };
+            self.store.audit().append(call.changing.event(effect)).await?;
+        }
+        Ok(refreshes)
     }
 
-    /// What became of one provider, and the kind of its failure.
-    async fn refresh_one(
-        &self,
-        changing: Changing,
-        snapshot: Arc<Snapshot>,
-        id: String,
-        until: Option<Instant>,
-        validate_only: bool,
-    ) -> (ModelRefresh, Option<Kind>) {
+    /// What became of one provider. `None` = it has no list, and was not named.
+    async fn refresh_one(&self, call: &Refreshing, id: String) -> Option<ModelRefresh> {
         let name = format!("providers/{id}");
-        let read = match snapshot.providers.get(&id) {
-            Some(entry) => list(entry, until).await,
+        let changing = call.changing.another(&self.clock);
+        let read = match call.snapshot.providers.get(&id) {
+            Some(entry) => list(entry, call.until).await,
             None => Err(no_provider(&name)),
         };
         let refreshed = match read {
-            Ok(list) => self.keep(&changing, &id, &list, validate_only).await,
+            Ok(list) => self.keep(&changing, &id, &list, call.validate_only).await,
             Err(error) => Err(error),
         };
         let error = match refreshed {
-            Ok(refresh) => return (refresh, None),
+            Ok(refresh) => return Some(refresh),
+            Err(error) if call.all && error.kind() == Kind::CapabilityUnsupported => return None,
             Err(error) => error,
         };
-        if !validate_only {
-            let (code, reason) = code_and_reason(error.kind());
-            let effect = Effect { resource: name.clone(), ..Effect::default() };
-            let event = AuditEvent {
-                outcome: code_name(code).to_owned(),
-                reason: reason.to_owned(),
-                ..changing.event(effect)
-            };
-            if let Err(error) = self.store.audit().append(event).await {
-                warn!(resource = %name, "a refresh that failed is not in the audit log: {error}");
-            }
+        if !call.validate_only {
+            self.note(&changing, &name, &error).await;
         }
         let status = error::rpc_status(&error);
-        let refresh = ModelRefresh { provider: name, error: Some(status), ..Default::default() };
-        (refresh, Some(error.kind()))
+        Some(ModelRefresh { provider: name, error: Some(status), ..Default::default() })
+    }
+
+    /// Has the audit log tell of a provider whose list could not be had.
+    async fn note(&self, changing: &Changing, provider: &str, error: &Error) {
+        let (code, reason) = code_and_reason(error.kind());
+        let effect = Effect { resource: provider.to_owned(), ..Effect::default() };
+        let event = AuditEvent {
+            outcome: code_name(code).to_owned(),
+            reason: reason.to_owned(),
+            ..changing.event(effect)
+        };
+        if let Err(error) = self.store.audit().append(event).await {
+            warn!(resource = %provider, "a refresh that failed is not in the audit log: {error}");
+        }
     }
 
     async fn keep(
