@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use support::{
     Reply,
     ask::{Heard, listen, question},
-    replay::PIXEL,
+    replay::question::PIXEL,
     vendors::{
         ANTHROPIC_HELLO, CAREFUL, CLEAR, COHERE_HELLO, GEMINI_HELLO, GEMINI_KEY, SWIFT, Street,
     },

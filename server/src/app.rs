@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use mediary_domain::{Error, Inspection, Kind};
 use mediary_proto::{
     FILE_DESCRIPTOR_SET,
     admin::{
@@ -26,7 +25,6 @@ use crate::{
     config::{AnonymousRole, Config, Environment, Loaded},
     http::{self, Readiness},
     listener::{self, Entrance, Signals, tls::Tls},
-    provider::CallContext,
     providers::{self, Setup},
     registry::{Base, Keeper, ProviderRow, Registry, Rows, Snapshot},
     service::{
@@ -264,26 +262,6 @@ fn ways(config: &Config) -> Result<Vec<Way>, String> {
         tls: own.or_else(|| main.tls.clone()),
     });
     Ok([Some(main), aside].into_iter().flatten().collect())
-}
-
-/// Asks a provider, with the first account there, what it says of itself: a free check of the key,
-/// and the models that it may use.
-pub async fn inspect(
-    loaded: &Loaded,
-    clock: &Clock,
-    provider: &str,
-) -> mediary_domain::Result<Inspection> {
-    let transport = Http::new(clock.clone(), loaded.config.outbound.connect_timeout.get())?;
-    let base = base(&loaded.config, &loaded.environment, transport, &[0; 32], clock)
-        .map_err(|problems| Error::field("catalog", problems))?;
-    let (snapshot, _) = base.with(&RegistryRows::default(), &Snapshot::default());
-    let none = || Error::not_found("mediary.v1.Provider", format!("providers/{provider}"));
-    let entry = snapshot.providers.get(provider).ok_or_else(none)?;
-    let account = entry.accounts.first().ok_or_else(|| {
-        Error::new(Kind::NoUsableAccount, format!("there is no account at {provider}"))
-    })?;
-    let cx = CallContext::of_account(entry.row.clone(), account.clone());
-    entry.adapters.own().inspect(&cx).await
 }
 
 fn base(

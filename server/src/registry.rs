@@ -29,7 +29,7 @@ pub use self::{
     address::Address,
     base::{Base, Rows},
     keeper::{Keeper, Moment},
-    model::{DatedPrice, Lifecycle, ModelRow},
+    model::{DatedPrice, Lifecycle, ModelRow, STREAMING},
     origin::Origin,
     overlay::Complaint,
     provider::{AuthScheme, ProviderKind, ProviderRow},

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod catalog;
 pub mod change;
 mod decide;
+mod inspect;
 pub mod layers;
 pub mod listing;
 mod mask;

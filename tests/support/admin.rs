@@ -140,3 +140,13 @@ pub async fn resolved(
 ) -> Result<v1::ResolveTargetResponse, Status> {
     Ok(house.client().raw().models().resolve_target(request).await?.into_inner())
 }
+
+pub async fn test_account(house: &House, id: &str) -> Result<pb::AccountTest, Status> {
+    let request = pb::TestAccountRequest { name: format!("accounts/{id}"), ..Default::default() };
+    Ok(accounts(house).test_account(request).await?.into_inner().account_test.unwrap())
+}
+
+pub async fn refresh(house: &House, parent: &str) -> Vec<pb::ModelRefresh> {
+    let request = pb::RefreshModelsRequest { parent: parent.to_owned(), ..Default::default() };
+    catalog(house).refresh_models(request).await.expect("an answer").into_inner().refreshes
+}

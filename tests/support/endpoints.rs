@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::TryStreamExt as _;
 use mediary_client::v1;
-use mediary_server::{app, clock::Clock, config};
 use serde_json::Value;
 
 use super::{
     House, Reply, Vendor,
+    admin::{refresh, test_account},
     recordings::Case,
     replay::{self, provider_of},
 };
@@ -57,7 +58,7 @@ impl Desk {
         self.vendor.replies([replay::reply(case, piece)]);
         match case.operation.as_str() {
             "embed" => self.embed(case).await,
-            "models" => self.models(case).await,
+            "models" => self.models(case, piece).await,
             _ => self.count(case).await,
         }
     }
@@ -107,8 +108,8 @@ impl Desk {
         wrong
     }
 
-    /// No RPC of the contract shows the live list alone: the server's own inspection is asked.
-    async fn models(&self, case: &Case) -> Vec<String> {
+    /// The count is told by a test of the account; the models by what a refresh makes of them.
+    async fn models(&self, case: &Case, piece: usize) -> Vec<String> {
         self.vendor.always(match case.provider.as_str() {
             // Ollama is asked about each model as well, and knows none of them.
             "ollama" => Reply::json(404, r#"{"error":"model not found"}"#),
@@ -116,26 +117,28 @@ impl Desk {
             _ => Reply::json(200, r#"{"models":[]}"#),
         });
         let provider = place(case);
-        let account = account(&self.vendor, &provider).replace("env:KEY", KEY);
-        let source = config::Source {
-            overrides: vec![("accounts".to_owned(), format!("[{account}]"))],
-            ..Default::default()
-        };
-        let loaded = config::load(source).expect("a configuration");
-        let found = match app::inspect(&loaded, &Clock::system(), &provider).await {
-            Err(failure) => return vec![format!("failed: {failure}")],
+        let found = match test_account(&self.house, &format!("{provider}-test")).await {
+            Err(status) => return vec![format!("failed: {status}")],
             Ok(found) => found,
         };
         let mut wrong = Vec::new();
-        let count = i64::try_from(found.models.len()).ok();
-        if case.number_fact("model_count") != count {
-            wrong.push(format!("{count:?} models, recorded {:?}", case.fact("model_count")));
+        if !found.accepted || case.number_fact("model_count") != found.models_listed.map(i64::from)
+        {
+            wrong.push(format!("{found:?}, recorded {:?}", case.fact("model_count")));
         }
-        let first = found.models.first().map(|model| model.id.as_str());
+        self.vendor.replies([replay::reply(case, piece)]);
+        let parent = format!("providers/{provider}");
+        for refreshed in refresh(&self.house, &parent).await {
+            wrong.extend(refreshed.error.map(|error| error.message));
+        }
+        let request = v1::ListModelsRequest { parent, page_size: 1_000, ..Default::default() };
+        let known: Vec<_> = self.house.client().list_models(request).try_collect().await.unwrap();
         // Whatever is a model lies in Google's folder of that name.
-        let should = case.text_fact("first_model").map(|id| id.trim_start_matches("models/"));
-        if should != first {
-            wrong.push(format!("first is {first:?}, recorded {:?}", case.fact("first_model")));
+        let first = case.text_fact("first_model").map(|id| id.trim_start_matches("models/"));
+        if let Some(first) = first
+            && !known.iter().any(|model| model.provider_model_id == first)
+        {
+            wrong.push(format!("{first} is not known"));
         }
         let pages = self.vendor.asked();
         if let Some(token) = case.text_fact("next_page_token")

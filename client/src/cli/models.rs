@@ -1,8 +1,10 @@
 //! `models`: what could answer.
 //!
-//! Owns: listing, showing and finding models. Leaves: adding and changing them (`change`).
+//! Owns: listing, showing and finding models. Leaves: adding and changing them (`change`), and
+//! having the providers list theirs (`refresh`).
 
 mod change;
+mod refresh;
 
 use clap::{Args, Subcommand};
 use futures::TryStreamExt as _;
@@ -62,6 +64,8 @@ enum ModelsCommand {
     Update(Box<change::UpdateArgs>),
     /// Delete a model, or what was laid over a built-in one
     Delete(change::DeleteArgs),
+    /// Read the providers' own lists: new models are added, those that are gone are retired
+    Refresh(refresh::RefreshArgs),
 }
 
 /// `models`
@@ -73,6 +77,7 @@ pub(super) async fn run(client: &Client, out: &Out, args: ModelsArgs) -> Result<
         Some(ModelsCommand::Add(args)) => change::add(client, out, *args).await,
         Some(ModelsCommand::Update(args)) => change::update(client, out, *args).await,
         Some(ModelsCommand::Delete(args)) => change::delete(client, out, args).await,
+        Some(ModelsCommand::Refresh(args)) => refresh::run(client, out, args).await,
     }
 }
 

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Origin, ProviderRow};
 
+/// The feature of a model whose answers come in pieces.
+pub const STREAMING: &str = "streaming";
+
 /// A model as one provider serves it, as `catalog/models/<provider>.toml` describes it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -169,7 +172,7 @@ impl ModelRow {
 
     /// Whether its answers come in pieces; otherwise the whole answer is asked for at once.
     pub fn streams(&self) -> bool {
-        self.has("streaming")
+        self.has(STREAMING)
     }
 
     /// The prices in effect at `now`: of each unit the latest that has begun.
@@ -210,7 +213,7 @@ impl ModelRow {
             max_output_tokens: None,
             dimensions: None,
             max_batch: None,
-            features: vec!["streaming".to_owned()],
+            features: vec![STREAMING.to_owned()],
             refuses: Vec::new(),
             lifecycle: Lifecycle::Active,
             replacement: String::new(),

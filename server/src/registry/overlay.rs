@@ -10,7 +10,7 @@ use std::{
 
 use mediary_store::{Account as Stored, CatalogKey, RegistryRows, Stamp, Version};
 
-use super::{Base, Entry, ModelRow, Origin, ProviderRow, RouteRow, Snapshot};
+use super::{Base, Entry, ModelRow, Origin, ProviderRow, RouteRow, STREAMING, Snapshot};
 
 /// What is wrong with a row that was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,6 +111,11 @@ impl Base {
         for row in &rows.catalog {
             let CatalogKey::Model { provider, id } = &row.key else { continue };
             let name = row.key.to_string();
+            let origin = Origin::of_stored(&row.origin);
+            // What somebody wrote down since says more than a list does.
+            if origin == Origin::Discovered && self.has_model(&name) {
+                continue;
+            }
             let Some(entry) = snapshot.providers.get_mut(provider) else {
                 let problem = format!("there is no provider {provider:?} for it");
                 complaints.push(Complaint::stored(name, &row.stamp, problem));
@@ -120,7 +125,10 @@ impl Base {
             let model = model.map_err(|error| error.to_string()).and_then(|model| {
                 let model = ModelRow {
                     id: id.clone(),
-                    origin: Origin::of_stored(&row.origin),
+                    // A list that tells no features leaves them to the provider.
+                    described: origin != Origin::Discovered
+                        || model.features.iter().any(|one| one != STREAMING),
+                    origin,
                     stamp: Some(row.stamp),
                     ..model
                 };

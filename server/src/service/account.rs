@@ -1,8 +1,9 @@
 //! AccountService: accounts at providers. Secrets go in and never come out.
 //!
 //! Owns: the RPCs, and which key goes where. Leaves: how an account looks (`wire`), sealing keys
-//! (`vault`), what is made of the rows (`registry`).
+//! (`vault`), what is made of the rows (`registry`), asking the provider (`probe`).
 
+mod probe;
 mod save;
 mod wire;
 
@@ -16,7 +17,7 @@ use mediary_proto::admin::{
     ListAccountsResponse, TestAccountRequest, TestAccountResponse, UpdateAccountRequest,
     UpdateAccountResponse, account_service_server::AccountService,
 };
-use mediary_store::{Account as Row, AccountState, Secret as Kept, Shared};
+use mediary_store::{Account as Row, AccountState, Change, Secret as Kept, Shared};
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -37,6 +38,7 @@ const UPDATE: &str = "mediary.admin.v1.AccountService.UpdateAccount";
 const DELETE: &str = "mediary.admin.v1.AccountService.DeleteAccount";
 const ENABLE: &str = "mediary.admin.v1.AccountService.EnableAccount";
 const DISABLE: &str = "mediary.admin.v1.AccountService.DisableAccount";
+const TEST: &str = "mediary.admin.v1.AccountService.TestAccount";
 
 pub const METHODS: &[&str] = &[
     CREATE,
@@ -46,6 +48,7 @@ pub const METHODS: &[&str] = &[
     DELETE,
     ENABLE,
     DISABLE,
+    TEST,
 ];
 
 pub struct AccountApi {
@@ -154,27 +157,12 @@ impl AccountApi {
         for _ in 0..TRIES {
             let moment = self.keeper.moment().await?;
             let known = moment.snapshot.accounts.get(id).ok_or_else(|| wire::missing(name))?;
-            let before = wire::view(known, Role::Admin);
-            decide::check_etag(etag, &before.etag, name)?;
+            decide::check_etag(etag, &wire::view(known, Role::Admin).etag, name)?;
             if known.state == state {
                 return Ok(Response::new(self.get(name, role)?));
             }
-            let mut after = Account::clone(known);
-            after.state = state;
-            let effect = Effect {
-                resource: name.to_owned(),
-                before: Some(change::hash(&before)),
-                after: Some(change::hash(&wire::view(&after, Role::Admin))),
-                fields: vec!["state".to_owned()],
-            };
-            let change = changing.change(effect).based_on(moment.rows.version);
-            let accounts = self.store.accounts();
-            let saved = if stored(&moment, id).is_some() {
-                accounts.set_state(id, state, None, change).await
-            } else {
-                accounts.create(overlay(known, state), change).await
-            };
-            match decide::outcome(saved)? {
+            let change = changing.change(effect(known, state));
+            match self.put_state(&moment, known, state, change).await? {
                 Outcome::Done => {
                     self.keeper.refresh().await?;
                     return Ok(Response::new(self.get(name, role)?));
@@ -184,6 +172,34 @@ impl AccountApi {
             }
         }
         Err(change::changed_meanwhile(name))
+    }
+
+    async fn put_state(
+        &self,
+        moment: &Moment,
+        known: &Account,
+        state: AccountState,
+        change: Change,
+    ) -> Result<Outcome> {
+        let change = change.based_on(moment.rows.version);
+        let accounts = self.store.accounts();
+        decide::outcome(if stored(moment, &known.id).is_some() {
+            accounts.set_state(&known.id, state, None, change).await
+        } else {
+            accounts.create(overlay(known, state), change).await
+        })
+    }
+}
+
+/// What a change of its state does.
+fn effect(known: &Account, state: AccountState) -> Effect {
+    let mut after = known.clone();
+    after.state = state;
+    Effect {
+        resource: known.name(),
+        before: Some(change::hash(&wire::view(known, Role::Admin))),
+        after: Some(change::hash(&wire::view(&after, Role::Admin))),
+        fields: vec!["state".to_owned()],
     }
 }
 
@@ -276,11 +292,11 @@ impl AccountService for AccountApi {
         Ok(stands.map(|account| DisableAccountResponse { account: Some(account) }))
     }
 
-    /// Not served: the gate answers before.
     async fn test_account(
         &self,
-        _: Request<TestAccountRequest>,
+        request: Request<TestAccountRequest>,
     ) -> Result<Response<TestAccountResponse>, Status> {
-        Err(Status::unimplemented("TestAccount is not built"))
+        let found = self.test(request).await.map_err(|error| status(&error))?;
+        Ok(Response::new(TestAccountResponse { account_test: Some(found) }))
     }
 }

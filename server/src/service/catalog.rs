@@ -1,12 +1,14 @@
 //! CatalogService: providers and models, changed while the server runs.
 //!
 //! Owns: the RPCs, and who holds on to what. Leaves: what a row may be (`provider`, `model`,
-//! `settings`), how it looks (`model::wire`), what becomes of it (`registry`).
+//! `settings`, `listed`), how it looks (`model::wire`), what becomes of it (`registry`).
 
+mod listed;
 mod model;
 mod models;
 mod provider;
 mod providers;
+mod refresh;
 pub mod settings;
 
 use std::sync::Arc;
@@ -36,9 +38,17 @@ const DELETE_PROVIDER: &str = "mediary.admin.v1.CatalogService.DeleteProvider";
 const CREATE_MODEL: &str = "mediary.admin.v1.CatalogService.CreateModel";
 const UPDATE_MODEL: &str = "mediary.admin.v1.CatalogService.UpdateModel";
 const DELETE_MODEL: &str = "mediary.admin.v1.CatalogService.DeleteModel";
+const REFRESH_MODELS: &str = "mediary.admin.v1.CatalogService.RefreshModels";
 
-pub const METHODS: &[&str] =
-    &[CREATE_PROVIDER, UPDATE_PROVIDER, DELETE_PROVIDER, CREATE_MODEL, UPDATE_MODEL, DELETE_MODEL];
+pub const METHODS: &[&str] = &[
+    CREATE_PROVIDER,
+    UPDATE_PROVIDER,
+    DELETE_PROVIDER,
+    CREATE_MODEL,
+    UPDATE_MODEL,
+    DELETE_MODEL,
+    REFRESH_MODELS,
+];
 
 pub struct CatalogApi {
     store: Shared,
@@ -128,11 +138,11 @@ impl CatalogService for CatalogApi {
         Ok(gone.map(|()| DeleteModelResponse {}))
     }
 
-    /// Not served: the gate answers before.
     async fn refresh_models(
         &self,
-        _: Request<RefreshModelsRequest>,
+        request: Request<RefreshModelsRequest>,
     ) -> Result<Response<RefreshModelsResponse>, Status> {
-        Err(Status::unimplemented("RefreshModels is not built"))
+        let refreshes = self.refresh_models(request).await.map_err(|error| status(&error))?;
+        Ok(Response::new(RefreshModelsResponse { refreshes }))
     }
 }

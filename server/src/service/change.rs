@@ -22,6 +22,7 @@ const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 const REPLAYED: &str = "idempotent-replayed";
 
 /// A call that changes something.
+#[derive(Clone)]
 pub struct Changing {
     pub caller: Caller,
     pub at: SystemTime,
@@ -81,21 +82,28 @@ impl Changing {
         Ok(requests.find(&self.key(), self.payload_hash, self.at).await?)
     }
 
+    /// One more effect of the same call, with an audit event of its own.
+    pub fn another(&self, clock: &Clock) -> Self {
+        Self { audit_id: clock.resource_id('e'), ..self.clone() }
+    }
+
     /// What is kept together with the effect.
     pub fn change(&self, effect: Effect) -> Change {
-        let change = Change::at(self.at);
-        let change = if self.request_id.is_empty() {
-            change
-        } else {
-            change.repeatable(KeptRequest {
-                key: self.key(),
-                payload_hash: self.payload_hash,
-                resource: effect.resource.clone(),
-                window: WINDOW,
-            })
+        if self.request_id.is_empty() {
+            return self.again(effect);
+        }
+        let request = KeptRequest {
+            key: self.key(),
+            payload_hash: self.payload_hash,
+            resource: effect.resource.clone(),
+            window: WINDOW,
         };
-        let event = self.event(effect);
-        change.audited(event)
+        self.again(effect).repeatable(request)
+    }
+
+    /// The same of a call whose repeat does its work again.
+    pub fn again(&self, effect: Effect) -> Change {
+        Change::at(self.at).audited(self.event(effect))
     }
 
     /// The audit event of a call that succeeded.

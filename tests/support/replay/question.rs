@@ -7,8 +7,11 @@ use serde_json::{Value, json};
 use super::{asked_model, dialect, plain, provider_of, slug, wire};
 use crate::support::recordings::Case;
 
+/// A name, and how what it names is read from a body.
+type Meaning = (&'static str, fn(&Value) -> Value);
+
 /// What a request means, whoever wrote it: each is compared between the recording and what we send.
-pub const MEANINGS: [(&str, fn(&Value) -> Value); 9] = [
+pub const MEANINGS: [Meaning; 9] = [
     ("model", |body| body["model"].clone()),
     ("roles and texts", turns),
     ("pictures", |body| json!(pictures(body))),

@@ -211,3 +211,28 @@ impl Pricing {
         prices.collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dollars_a_token_become_prices_and_what_is_none_is_left_out() {
+        let listed: Listed = serde_json::from_str(
+            r#"{"id": "m", "pricing": {"prompt": "0.000003", "completion": "0.000015",
+                "input_cache_read": "0.0000003", "input_cache_write": "free"}}"#,
+        )
+        .unwrap();
+        let prices = listed.into_model().prices;
+        let told: Vec<_> =
+            prices.iter().map(|price| (price.unit.as_str(), price.micro_usd_per_million)).collect();
+        assert_eq!(
+            told,
+            [
+                ("input-token", 3_000_000),
+                ("output-token", 15_000_000),
+                ("cached-input-token", 300_000)
+            ]
+        );
+    }
+}
