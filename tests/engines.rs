@@ -129,7 +129,9 @@ async fn a_real_server_answers_over_each_of_its_wires_whole_and_streamed() {
         let whole = house.client().generate(whole).await.unwrap();
         let usage = whole.usage.clone().unwrap();
         assert_eq!(usage.output_tokens, 24, "{wire}: {whole:?}");
-        assert_eq!(whole.finish_reason(), FinishReason::Length, "{wire}");
+        // Over Responses llama.cpp calls an answer that was cut completed.
+        let cut = if wire == "responses" { FinishReason::Stop } else { FinishReason::Length };
+        assert_eq!(whole.finish_reason(), cut, "{wire}");
         let streamed = at_most(question(&model(wire), "the cat sat on"), 24);
         let mut stream = house.client().stream(streamed).await.unwrap();
         let (mut deltas, mut end) = (0, None);
@@ -141,7 +143,7 @@ async fn a_real_server_answers_over_each_of_its_wires_whole_and_streamed() {
             }
         }
         let end = end.unwrap_or_else(|| panic!("{wire} was not finished"));
-        assert_eq!(end.finish_reason(), FinishReason::Length, "{wire}");
+        assert_eq!(end.finish_reason(), cut, "{wire}");
         assert_eq!(end.usage.unwrap().output_tokens, 24, "{wire}");
         assert!(deltas > 4, "{wire} came in {deltas} pieces");
         println!("{wire}: {deltas} pieces");
@@ -204,14 +206,10 @@ async fn a_real_server_says_how_it_counts_and_what_it_refuses() {
     assert!(format!("{refused:?}").contains("CONTEXT_TOO_LONG"), "{refused:?}");
 }
 
-/// Ollama where it could be built: the script says so if it could not.
+/// Left out by scripts/test-engines where Ollama could not be built.
 #[tokio::test]
 async fn a_real_ollama_answers_on_its_own_wire() {
     let binary = home().join("ollama");
-    if !binary.exists() {
-        println!("there is no Ollama here: scripts/engines could not build it");
-        return;
-    }
     let port = free_port();
     let folder = tempfile::TempDir::new().unwrap();
     let host = format!("127.0.0.1:{port}");
