@@ -74,8 +74,10 @@ impl Problem {
         }
         out.aside(Tone::Bad, "error: ");
         out.note(Tone::Plain, &self.message());
-        if let Self::Refused { refusals, .. } = self {
-            for one in refusals.iter().skip(1) {
+        if let Self::Refused { refusals, .. } = self
+            && let [_first_is_the_message, more @ ..] = refusals.as_slice()
+        {
+            for one in more {
                 out.note(Tone::Plain, &format!("       {one}"));
             }
         }
