@@ -12,8 +12,8 @@ use crate::clock::Clock;
 const RATE: u64 = 1 << 20;
 /// Spent without a look at the clock.
 const QUANTUM: u64 = 64 << 10;
-/// The least that a frame costs which has to be answered.
-const ANSWERED: u64 = 64;
+/// The least that a frame costs which has to be answered: 8,192 of them a second.
+const ANSWERED: u64 = 128;
 
 const HEAD: usize = 9;
 const DATA: u8 = 0;
@@ -146,7 +146,7 @@ mod tests {
         frames.take(&call.repeat(10_000));
         assert_eq!(frames.overdrawn(), None);
         let ping = frame(6, 0, 8);
-        frames.take(&ping.repeat(16_384));
+        frames.take(&ping.repeat(8_192));
         // A second's worth, and hardly any time has passed.
         let wait = frames.overdrawn().unwrap();
         assert!(wait > Duration::from_millis(500) && wait <= Duration::from_secs(1), "{wait:?}");
