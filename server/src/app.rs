@@ -27,6 +27,7 @@ use crate::{
     listener::{self, Entrance, Signals, tls::Tls},
     providers::{self, Setup},
     registry::{Base, Keeper, ProviderRow, Registry, Rows, Snapshot},
+    routing::Desk,
     service::{
         self,
         account::AccountApi,
@@ -299,7 +300,7 @@ fn services(
     let server = ServerApi::new(&config.listen, public, clock.wall());
     let text = TextApi::new(
         registry.clone(),
-        clock.clone(),
+        Desk::new(clock.clone()),
         config.stream.heartbeat_interval.get(),
         config.catalog.auto_includes_sandbox,
         signals.closing.clone(),

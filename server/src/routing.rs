@@ -3,6 +3,7 @@
 //! Owns: target -> plan (`plan`), fitting a call to a model (`fit`), walking the plan (`run`, `embed`).
 //! Leaves: what exists (`registry`), how a provider is spoken to (`providers`).
 
+mod desk;
 mod embed;
 mod fit;
 mod left_out;
@@ -10,6 +11,7 @@ mod plan;
 mod run;
 
 pub use self::{
+    desk::{CallFacts, CallKind, Desk},
     embed::{check_size, embed},
     left_out::{LeftOut, Why},
     plan::{Candidate, Setting, Wish, plan, survey},

@@ -7,13 +7,11 @@ use mediary_domain::{
 use tracing::warn;
 
 use super::{
+    desk::{CallFacts, Desk},
     plan::{Candidate, Plan},
     run::{Attempt, Outcome},
 };
-use crate::{
-    clock::Clock,
-    provider::{CallContext, ModelRow, ProviderRow, accounting},
-};
+use crate::provider::{CallContext, ModelRow, ProviderRow, accounting};
 
 /// Texts of one question where the model's row names no other number: OpenAI's limit.
 const MAX_BATCH: usize = 2_048;
@@ -27,7 +25,14 @@ pub struct Vectors {
 
 /// The vectors of the first candidate that gives them. `most` is how many bytes all of them may
 /// have: an answer that cannot be delivered is not paid for, where that can be known before.
-pub async fn embed(plan: Plan, call: &EmbedCall, most: usize, clock: &Clock) -> Result<Vectors> {
+pub async fn embed(
+    plan: Plan,
+    call: &EmbedCall,
+    most: usize,
+    facts: &CallFacts,
+    desk: &Desk,
+) -> Result<Vectors> {
+    let clock = &desk.clock;
     let mut outcome = Outcome::default();
     let mut curable = None;
     let mut waiting = plan.candidates.into_iter().peekable();
@@ -43,7 +48,7 @@ pub async fn embed(plan: Plan, call: &EmbedCall, most: usize, clock: &Clock) -> 
             model: candidate.model.clone(),
             account: candidate.account.clone(),
         };
-        let start = clock.wall();
+        let (start, began) = (clock.wall(), clock.now());
         let mut embedded = Embedded::default();
         let asked = ask(&candidate, &cx, &call.texts, &options, &mut embedded).await;
         let cost = embedded
@@ -51,14 +56,22 @@ pub async fn embed(plan: Plan, call: &EmbedCall, most: usize, clock: &Clock) -> 
             .map(|usage| cost_of_tokens(&usage, &candidate.model.prices_at(clock.wall())))
             .unwrap_or_default();
         outcome.cost += cost;
-        outcome.attempts.push(Attempt {
-            model: candidate.model.name.clone(),
+        let attempt = Attempt {
+            index: outcome.attempts.len() + 1,
+            model: candidate.model.clone(),
+            account: candidate.account.clone(),
+            preset: candidate.preset.clone(),
             start,
+            began,
+            first_token: None,
+            took: clock.now().saturating_duration_since(began),
             end: Some(clock.wall()),
             failure: asked.as_ref().err().cloned(),
             usage: embedded.usage,
             cost,
-        });
+        };
+        desk.ended(facts, &attempt);
+        outcome.attempts.push(attempt);
         match asked {
             Ok(()) => {
                 outcome.model.clone_from(&candidate.model.name);

@@ -35,6 +35,20 @@ pub struct Wish {
     pub expected_usage: Option<TokenUsage>,
 }
 
+impl Wish {
+    /// The task that is named, as `routes/{task}`; empty if none is.
+    pub fn route(&self) -> String {
+        match &self.target {
+            Target::Route(named) => format!("routes/{}", task_of(named)),
+            Target::Model(_) | Target::Preset(_) | Target::Auto => String::new(),
+        }
+    }
+}
+
+fn task_of(named: &str) -> &str {
+    named.strip_prefix("routes/").unwrap_or(named)
+}
+
 /// What does not depend on the call.
 #[derive(Clone, Copy)]
 pub struct Setting {
@@ -59,6 +73,8 @@ pub struct Candidate {
     pub adapter: Arc<dyn Provider>,
     pub model: Arc<ModelRow>,
     pub account: Arc<Account>,
+    /// `presets/{preset}` that brought it in. Empty = none did.
+    pub preset: Arc<str>,
     pub call: Arc<ChatCall>,
     pub warnings: Vec<Warning>,
 }
@@ -115,6 +131,7 @@ pub fn survey(
                         adapter: entry.adapters.of(model).clone(),
                         model: model.clone(),
                         account: account.clone(),
+                        preset: Arc::default(),
                         call: call.clone(),
                         warnings: warnings.clone(),
                     });
@@ -149,7 +166,7 @@ impl Named {
 
 /// The route of a task, if it is one of this kind of call and the caller may use it.
 fn route<'a>(snapshot: &'a Snapshot, named: &str, wish: &Wish) -> Result<&'a RouteRow> {
-    let task = named.strip_prefix("routes/").unwrap_or(named);
+    let task = task_of(named);
     if !wish.permit.allows_route(task) {
         return Err(left_out::route_not_allowed(task));
     }

@@ -18,17 +18,27 @@ use mediary_domain::{
 };
 use tracing::warn;
 
-use super::plan::{Candidate, Plan};
-use crate::{
-    clock::Clock,
-    provider::{CallContext, ChatStream, ModelRow, accounting},
+use super::{
+    desk::{CallFacts, Desk},
+    plan::{Candidate, Plan},
 };
+use crate::provider::{Account, CallContext, ChatStream, ModelRow, accounting};
 
 /// One try at one candidate.
 #[derive(Clone)]
 pub struct Attempt {
-    pub model: String,
+    /// Its number within its call, from 1.
+    pub index: usize,
+    pub model: Arc<ModelRow>,
+    pub account: Arc<Account>,
+    /// `presets/{preset}` that brought it in. Empty = none did.
+    pub preset: Arc<str>,
     pub start: SystemTime,
+    pub began: Instant,
+    /// From its begin to the first piece of its answer.
+    pub first_token: Option<Duration>,
+    /// From its begin to its end.
+    pub took: Duration,
     /// `None` while it runs.
     pub end: Option<SystemTime>,
     pub failure: Option<Error>,
@@ -87,8 +97,8 @@ pub enum Step {
 
 /// A call on its way. Dropping it closes the connection to the provider.
 pub struct Run {
-    clock: Clock,
-    generation: Arc<str>,
+    desk: Desk,
+    call: Arc<CallFacts>,
     waiting: VecDeque<Candidate>,
     now: State,
     accepted: Instant,
@@ -112,11 +122,11 @@ enum State {
 }
 
 impl Run {
-    pub fn new(plan: Plan, generation: Arc<str>, clock: Clock) -> Self {
+    pub fn new(plan: Plan, call: Arc<CallFacts>, desk: Desk) -> Self {
         Self {
-            accepted: clock.now(),
-            clock,
-            generation,
+            accepted: desk.clock.now(),
+            desk,
+            call,
             waiting: plan.candidates.into(),
             now: State::Idle,
             outcome: Outcome::default(),
@@ -129,8 +139,9 @@ impl Run {
     }
 
     /// Lets a failure after the first token start over with the next candidate.
-    pub fn restarting(self, may_restart: bool) -> Self {
-        Self { may_restart, ..self }
+    pub fn restarting(mut self, may_restart: bool) -> Self {
+        self.may_restart = may_restart;
+        self
     }
 
     /// What is known up to now.
@@ -139,7 +150,7 @@ impl Run {
     }
 
     pub fn elapsed(&self) -> Duration {
-        self.clock.now().saturating_duration_since(self.accepted)
+        self.desk.clock.now().saturating_duration_since(self.accepted)
     }
 
     /// The next step; `None` after the last. May be dropped and called again: nothing is lost.
@@ -195,8 +206,14 @@ impl Run {
         self.outcome.model.clone_from(&candidate.model.name);
         self.outcome.provider.clone_from(&candidate.provider.id);
         self.outcome.attempts.push(Attempt {
-            model: candidate.model.name.clone(),
-            start: self.clock.wall(),
+            index: self.outcome.attempts.len() + 1,
+            model: candidate.model.clone(),
+            account: candidate.account.clone(),
+            preset: candidate.preset.clone(),
+            start: self.desk.clock.wall(),
+            began: self.desk.clock.now(),
+            first_token: None,
+            took: Duration::ZERO,
             end: None,
             failure: None,
             usage: None,
@@ -237,6 +254,10 @@ impl Run {
                 if !self.spoke {
                     self.speak();
                     self.outcome.first_token = Some(self.elapsed());
+                    let now = self.desk.clock.now();
+                    if let Some(attempt) = self.outcome.attempts.last_mut() {
+                        attempt.first_token = Some(now.saturating_duration_since(attempt.began));
+                    }
                 }
                 self.written += accounting::written(&piece);
                 Some(Step::Piece(piece))
@@ -261,7 +282,7 @@ impl Run {
         self.now = State::Idle;
         let status = error.facts().get("httpStatus").map_or("", String::as_str);
         warn!(
-            generation = %self.generation,
+            generation = %self.call.id,
             model = %self.outcome.model,
             kind = ?error.kind(),
             upstream_status = status,
@@ -299,7 +320,7 @@ impl Run {
     }
 
     fn close_attempt(&mut self, failure: Option<Error>) {
-        let now = self.clock.wall();
+        let now = self.desk.clock.wall();
         let prices = match &self.now {
             State::Asking(_, candidate) => candidate.model.prices_at(now),
             State::Answering(_, model) => model.prices_at(now),
@@ -313,10 +334,19 @@ impl Run {
         let cost = usage.map(|usage| cost_of_tokens(&usage, &prices)).unwrap_or_default();
         if let Some(attempt) = self.outcome.attempts.last_mut() {
             attempt.end = Some(now);
+            attempt.took = self.desk.clock.now().saturating_duration_since(attempt.began);
             attempt.failure = failure;
             attempt.usage = usage;
             attempt.cost = cost;
+            self.desk.ended(&self.call, attempt);
         }
         self.outcome.cost += cost;
+    }
+}
+
+impl Drop for Run {
+    /// Nobody listens any more: what runs is let go, and what it cost is booked.
+    fn drop(&mut self) {
+        self.close_attempt(Some(Error::new(Kind::Cancelled, "the caller went away")));
     }
 }

@@ -36,10 +36,11 @@ use self::{
 };
 use super::{change, layers::Deadline};
 use crate::{
+    access::Caller,
     clock::Clock,
     error::status,
     registry::Registry,
-    routing::{Run, Setting, plan},
+    routing::{CallFacts, CallKind, Desk, Run, Setting, plan},
 };
 
 pub const METHODS: &[&str] = &[
@@ -58,6 +59,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 pub struct TextApi {
     registry: Registry,
     clock: Clock,
+    desk: Desk,
     generations: Generations,
     repeats: Repeats,
     pulse: Pulse,
@@ -80,13 +82,15 @@ struct Accepted {
 impl TextApi {
     pub fn new(
         registry: Registry,
-        clock: Clock,
+        desk: Desk,
         heartbeat: Duration,
         sandbox_in_auto: bool,
         closing: CancellationToken,
     ) -> Self {
+        let clock = desk.clock.clone();
         Self {
             registry,
+            desk,
             generations: Generations::new(clock.clone()),
             repeats: Repeats::new(clock.clone()),
             pulse: Pulse { clock: clock.clone(), heartbeat },
@@ -100,9 +104,15 @@ impl TextApi {
         Setting { sandbox_in_auto: self.sandbox_in_auto, now: self.clock.wall() }
     }
 
-    fn accept(&self, asked: Asked, generation: Arc<str>) -> Result<Accepted> {
+    fn accept(&self, asked: Asked, caller: &Caller, generation: Arc<str>) -> Result<Accepted> {
         let snapshot = self.registry.now();
-        let plan = plan(&snapshot, &asked.wish, asked.call, self.setting())?;
+        let wish = &asked.wish;
+        let call = CallFacts {
+            route: wish.route(),
+            labels: asked.labels,
+            ..CallFacts::new(generation.clone(), CallKind::Chat, wish.capability, caller)
+        };
+        let plan = plan(&snapshot, wish, asked.call, self.setting())?;
         let reasoning = plan.call.parameters.reasoning.as_ref();
         let include_reasoning = reasoning.is_some_and(|reasoning| reasoning.include);
         let first = &plan.candidates[0];
@@ -110,17 +120,16 @@ impl TextApi {
             warnings: first.warnings.clone(),
             model: first.model.name.clone(),
             provider: first.provider.name(),
-            run: Run::new(plan, generation.clone(), self.clock.clone())
-                .restarting(asked.allow_restart),
+            run: Run::new(plan, call.into(), self.desk.clone()).restarting(asked.allow_restart),
             resumable_until: asked.grace.map(|_| self.clock.wall() + RETENTION),
             generation,
             include_reasoning,
         })
     }
 
-    async fn generate(&self, asked: Asked) -> Result<GenerateTextResponse> {
+    async fn generate(&self, asked: Asked, caller: &Caller) -> Result<GenerateTextResponse> {
         let id = self.clock.resource_id('g').into();
-        answer::collect(self.accept(asked, id)?, &self.closing).await
+        answer::collect(self.accept(asked, caller, id)?, &self.closing).await
     }
 
     /// Answers, unless the same request was answered already.
@@ -132,13 +141,13 @@ impl TextApi {
         let mut asked = Asked::generate(request.into_inner(), &caller)?;
         let request_id = std::mem::take(&mut asked.request_id);
         if request_id.is_empty() {
-            return self.generate(asked).await.map(Response::new);
+            return self.generate(asked, &caller).await.map(Response::new);
         }
-        let key = Key { owner: caller.owner, request_id };
+        let key = Key { owner: caller.owner.clone(), request_id };
         match self.repeats.turn(key, std::mem::take(&mut asked.fingerprint)).await? {
             Turn::Again(answer) => Ok(change::answer(GenerateTextResponse::clone(&answer), true)),
             Turn::First(pen) => {
-                let outcome = self.generate(asked).await;
+                let outcome = self.generate(asked, &caller).await;
                 pen.write(&outcome);
                 outcome.map(Response::new)
             }
@@ -151,13 +160,13 @@ impl TextApi {
         let id: Arc<str> = self.clock.resource_id('g').into();
         let terms = Terms {
             id: id.clone(),
-            owner: caller.owner,
+            owner: caller.owner.clone(),
             grace: asked.grace,
             request_id: asked.request_id.clone(),
             request: asked.fingerprint.clone(),
         };
         // Routed before it is noted: what is refused leaves nothing behind.
-        let accepted = self.accept(asked, id)?;
+        let accepted = self.accept(asked, &caller, id)?;
         let events = match self.generations.open(terms)? {
             Known::Same(generation) => {
                 let listening = self.generations.listen(generation);

@@ -1,12 +1,14 @@
 //! EmbedText: texts become vectors.
 
+use std::collections::BTreeMap;
+
 use mediary_domain::{Capability, ChatCall, EmbedCall, EmbedOptions, Result, TextParameters};
 use mediary_proto::v1::{EmbedTextRequest, EmbedTextResponse, Embedding};
 use tonic::Request;
 
 use super::{TextApi, events, limits, parse};
 use crate::{
-    routing::{Wish, check_size, embed, plan},
+    routing::{CallFacts, CallKind, Wish, check_size, embed, plan},
     service::{change, problems::Problems},
 };
 
@@ -14,6 +16,7 @@ use crate::{
 struct Asked {
     wish: Wish,
     call: EmbedCall,
+    labels: BTreeMap<String, String>,
 }
 
 impl TextApi {
@@ -22,13 +25,19 @@ impl TextApi {
         request: Request<EmbedTextRequest>,
     ) -> Result<EmbedTextResponse> {
         let caller = change::caller(&request)?;
-        let Asked { mut wish, call } = asked(request.into_inner())?;
+        let Asked { mut wish, call, labels } = asked(request.into_inner())?;
         wish.permit = caller.permit();
         // Who may be asked does not depend on the texts.
         let nothing = ChatCall { messages: Vec::new(), parameters: TextParameters::default() };
         let plan = plan(&self.registry.now(), &wish, nothing, self.setting())?;
         let most = limits::VECTOR_BYTES;
-        let done = embed(plan, &call, most, &self.clock).await?;
+        let id = self.clock.resource_id('g').into();
+        let facts = CallFacts {
+            route: wish.route(),
+            labels,
+            ..CallFacts::new(id, CallKind::Embeddings, wish.capability, &caller)
+        };
+        let done = embed(plan, &call, most, &facts, &self.desk).await?;
         let vectors = done.embedded.vectors;
         check_size(vectors.len(), vectors.iter().map(Vec::len).max().unwrap_or(0), most)?;
         Ok(EmbedTextResponse {
@@ -88,5 +97,5 @@ fn asked(request: EmbedTextRequest) -> Result<Asked> {
     let capability = Capability::TextEmbedding;
     let target = target.unwrap_or_default();
     let wish = parse::wish(target, capability, &[capability.as_str()], &mut problems);
-    problems.result(Asked { wish, call: EmbedCall { texts, options } })
+    problems.result(Asked { wish, call: EmbedCall { texts, options }, labels })
 }

@@ -159,12 +159,15 @@ pub fn usage(usage: &domain::TokenUsage) -> v1::TokenUsage {
 }
 
 pub fn attempts(outcome: &Outcome) -> Vec<AttemptSummary> {
-    let summaries = outcome.attempts.iter().zip(1..).map(|(one, index)| AttemptSummary {
-        index,
-        model: one.model.clone(),
+    let summaries = outcome.attempts.iter().map(|one| AttemptSummary {
+        index: i32::try_from(one.index).unwrap_or(i32::MAX),
+        model: one.model.name.clone(),
         state: match (&one.end, &one.failure) {
             (None, _) => AttemptState::Running,
             (Some(_), None) => AttemptState::Succeeded,
+            (Some(_), Some(failure)) if failure.kind() == Kind::Cancelled => {
+                AttemptState::Cancelled
+            }
             (Some(_), Some(_)) => AttemptState::Failed,
         }
         .into(),

@@ -30,6 +30,8 @@ const TEXT: [&str; 2] = ["text-to-text", "image-to-text"];
 pub struct Asked {
     pub wish: Wish,
     pub call: ChatCall,
+    /// For usage reports.
+    pub labels: BTreeMap<String, String>,
     /// How long it goes on when its stream is lost; `None` = it stops at once.
     pub grace: Option<Duration>,
     /// Whether it may start over after its first token.
@@ -45,7 +47,7 @@ impl Asked {
         let mut problems = Problems::default();
         let CountTokensRequest { target, messages, parameters } = request;
         let asked =
-            asked(target, messages, parameters, &BTreeMap::new(), String::new(), &mut problems);
+            asked(target, messages, parameters, BTreeMap::new(), String::new(), &mut problems);
         problems.result(asked.of(caller))
     }
 
@@ -56,7 +58,7 @@ impl Asked {
             _ => fingerprint(&GenerateTextRequest { request_id: String::new(), ..request.clone() }),
         };
         let GenerateTextRequest { target, messages, parameters, labels, request_id } = request;
-        let asked = asked(target, messages, parameters, &labels, request_id, &mut problems);
+        let asked = asked(target, messages, parameters, labels, request_id, &mut problems);
         let asked = Self { fingerprint, ..asked };
         problems.result(asked.of(caller))
     }
@@ -78,7 +80,7 @@ impl Asked {
             allow_restart,
         } = request;
         let grace = resumable.then(|| grace(disconnect_grace, &mut problems));
-        let asked = asked(target, messages, parameters, &labels, request_id, &mut problems);
+        let asked = asked(target, messages, parameters, labels, request_id, &mut problems);
         let asked = Self { grace, allow_restart, fingerprint, ..asked };
         problems.result(asked.of(caller))
     }
@@ -110,11 +112,11 @@ fn asked(
     target: Option<v1::ModelTarget>,
     messages: Vec<v1::Message>,
     parameters: Option<v1::TextParameters>,
-    labels: &BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
     request_id: String,
     problems: &mut Problems,
 ) -> Asked {
-    check_labels(labels, problems);
+    check_labels(&labels, problems);
     check_request_id(&request_id, problems);
     let messages = message::parse_all(messages, problems);
     let parameters = parameters::parse(parameters.unwrap_or_default(), problems);
@@ -125,6 +127,7 @@ fn asked(
     Asked {
         wish: wish(target.unwrap_or_default(), capability(has_images), &TEXT, problems),
         call: ChatCall { messages, parameters },
+        labels,
         grace: None,
         allow_restart: false,
         request_id,
