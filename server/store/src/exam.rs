@@ -11,6 +11,7 @@ pub mod api_keys;
 pub mod audit;
 pub mod catalog;
 pub mod pages;
+pub mod quotas;
 pub mod registry;
 pub mod requests;
 pub mod routes;
@@ -66,6 +67,13 @@ macro_rules! exam {
             pages {
                 pages_hold_every_row_once
                 rows_that_come_and_go_neither_repeat_nor_hide_others
+            }
+            quotas {
+                a_limit_gives_out_what_it_has
+                a_clock_that_is_set_back_gives_nothing_out_twice
+                what_was_not_used_can_be_had_again
+                many_at_once_get_no_more_than_there_is
+                its_time_is_kept
             }
             registry {
                 every_change_is_one_version

@@ -15,6 +15,7 @@ mod columns;
 mod fault;
 mod lock;
 mod open;
+mod quotas;
 mod reader;
 mod registry;
 mod requests;
@@ -109,6 +110,10 @@ impl store::Store for SqliteStore {
     }
 
     fn registry(&self) -> &dyn store::Registry {
+        self
+    }
+
+    fn quotas(&self) -> &dyn store::Quotas {
         self
     }
 
