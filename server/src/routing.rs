@@ -7,6 +7,7 @@ mod desk;
 mod embed;
 mod fit;
 mod left_out;
+mod limits;
 mod plan;
 mod run;
 
