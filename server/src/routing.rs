@@ -3,6 +3,7 @@
 //! Owns: target -> plan (`plan`), fitting a call to a model (`fit`), walking the plan (`run`, `embed`).
 //! Leaves: what exists (`registry`), how a provider is spoken to (`providers`).
 
+mod accounts;
 mod desk;
 mod embed;
 mod fit;
@@ -12,9 +13,11 @@ mod plan;
 mod run;
 
 pub use self::{
+    accounts::{Accounts, Position, SHOWN, Standing},
     desk::{CallFacts, CallKind, Desk},
     embed::{check_size, embed},
     left_out::{LeftOut, Why},
+    limits::Limits,
     plan::{Candidate, Setting, Wish, plan, survey},
     run::{Outcome, Run, Step},
 };

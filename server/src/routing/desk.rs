@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use mediary_domain::{Capability, Error};
 use tracing::debug;
 
-use super::run::Attempt;
+use super::{accounts::Accounts, run::Attempt};
 use crate::{
     access::{Caller, Key},
     clock::Clock,
@@ -50,15 +50,17 @@ impl CallFacts {
 #[derive(Clone)]
 pub struct Desk {
     pub clock: Clock,
+    pub accounts: Accounts,
 }
 
 impl Desk {
-    pub fn new(clock: Clock) -> Self {
-        Self { clock }
+    pub fn new(clock: Clock, accounts: Accounts) -> Self {
+        Self { clock, accounts }
     }
 
     /// Hears of an attempt that has ended: exactly once of each, however it ended.
     pub fn ended(&self, call: &CallFacts, attempt: &Attempt) {
+        self.accounts.ended(attempt);
         debug!(
             call = %call.id,
             kind = ?call.kind,

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use mediary_domain::{Error, Kind, PicoUsd, Retry, TokenUsage};
+use mediary_domain::{Error, Kind, PicoUsd, Price, Retry, TokenUsage, cost_of_tokens};
 use mediary_store::Shared;
 
 use self::meter::{Meter, Refused};
@@ -50,6 +50,13 @@ pub struct Demand {
 pub struct Expected {
     pub tokens: i64,
     pub cost: PicoUsd,
+}
+
+impl Expected {
+    pub fn of(usage: &TokenUsage, prices: &[Price]) -> Self {
+        let tokens = usage.input.saturating_add(usage.output);
+        Self { tokens, cost: cost_of_tokens(usage, prices) }
+    }
 }
 
 /// Every limit of this process. A cheap handle.
