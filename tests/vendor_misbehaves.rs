@@ -111,26 +111,6 @@ async fn a_spent_quota_is_no_matter_of_waiting() {
 }
 
 #[tokio::test]
-async fn a_rate_limit_tells_how_long_to_wait_and_whose_it_is() {
-    let limit = || openai_error("requests", "rate_limit_exceeded", "Rate limit reached");
-    for (name, value, wait) in [
-        ("retry-after", "7", Duration::from_secs(7)),
-        ("retry-after-ms", "1500", Duration::from_millis(1_500)),
-        ("retry-after", "soon", Duration::from_secs(1)),
-    ] {
-        let (_street, failure) =
-            openai_answers(Reply::json(429, limit()).header(name, value)).await;
-        assert_eq!((failure.is(), failure.wait()), (LIMITED, Some(wait)), "{name}: {value}");
-        assert!(failure.failed.retryable);
-        let quota = failure.details.quota_failure().expect("whose limit it is");
-        assert_eq!(quota.violations[0].subject, "providers/openai");
-    }
-    let reply = Reply::json(429, anthropic_error("rate_limit_error", "Too many tokens"));
-    let (_street, failure) = anthropic_answers(reply.header("retry-after", "20")).await;
-    assert_eq!((failure.is(), failure.wait()), (LIMITED, Some(Duration::from_secs(20))));
-}
-
-#[tokio::test]
 async fn a_vendor_in_trouble_can_be_asked_again_later() {
     let street = Street::new().await;
     for (status, is) in [

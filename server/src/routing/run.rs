@@ -13,8 +13,8 @@ use std::{
 
 use futures::StreamExt as _;
 use mediary_domain::{
-    ChatEvent, Error, FinishReason, Kind, PicoUsd, Result, Retry, TokenUsage, Warning,
-    cost_of_tokens,
+    ChatEvent, Error, FinishReason, Kind, PicoUsd, RateLimitReport, Result, Retry, TokenUsage,
+    Warning, cost_of_tokens,
 };
 use tracing::warn;
 
@@ -49,6 +49,8 @@ pub struct Outcome {
     pub refusal: String,
     /// Of the attempt that runs, or ran last.
     usage: Option<TokenUsage>,
+    /// What is left of the limits of the account that was asked last.
+    pub limits: Option<RateLimitReport>,
     /// Of all attempts.
     pub cost: PicoUsd,
     /// From acceptance to the first piece of the answer.
@@ -194,6 +196,7 @@ impl Run {
     fn ask(&mut self, candidate: Candidate) {
         self.outcome.model.clone_from(&candidate.model.name);
         self.outcome.provider.clone_from(&candidate.provider.id);
+        self.outcome.limits = None;
         self.outcome.attempts.push(Attempt {
             model: candidate.model.name.clone(),
             start: self.clock.wall(),
@@ -217,6 +220,10 @@ impl Run {
         match event {
             ChatEvent::Model(model) => {
                 self.outcome.provider_model_id = model;
+                None
+            }
+            ChatEvent::Limits(limits) => {
+                self.outcome.limits = Some(limits);
                 None
             }
             ChatEvent::Usage(usage) => {
@@ -254,6 +261,7 @@ impl Run {
     }
 
     fn failed(&mut self, error: Error) -> Step {
+        self.outcome.limits = error.limits().or(self.outcome.limits);
         let goes_on = error.may_succeed_elsewhere()
             && (!self.spoke || self.may_restart)
             && !self.waiting.is_empty();
