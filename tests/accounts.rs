@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
+const VAULT_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 const MODEL: &str = "providers/shop/models/m";
 
 /// A server with one provider, played by two vendors, and an account at each.
@@ -46,7 +47,7 @@ impl Street {
         for vendor in [&left, &right] {
             vendor.always(Reply::sse(OPENAI_HELLO));
         }
-        let house = House::new();
+        let house = House::plan().env("MEDIARY__VAULT__KEY", VAULT_KEY).start();
         add_provider(&house, "shop", provider_at(&left.url())).await;
         add_model(&house, "shop", "m", model("m-1")).await;
         add_account(&house, "left", account("shop", "sk-left")).await;

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+const VAULT_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 const MODEL: &str = "providers/shop/models/m";
 /// 9 tokens in at 1 USD a million, 2 out at 2.
 const COST: i64 = 9 * 1_000_000 + 2 * 2_000_000;
@@ -28,7 +29,7 @@ const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 async fn shop(limits: pb::RateLimits, budget: pb::Budget) -> (House, Vendor) {
     let vendor = Vendor::start().await;
     vendor.always(Reply::sse(OPENAI_HELLO));
-    let house = House::new();
+    let house = House::plan().env("MEDIARY__VAULT__KEY", VAULT_KEY).start();
     add_provider(&house, "shop", provider_at(&vendor.url())).await;
     add_model(&house, "shop", "m", model("m-1")).await;
     let one =

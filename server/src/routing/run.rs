@@ -13,8 +13,8 @@ use std::{
 
 use futures::StreamExt as _;
 use mediary_domain::{
-    ChatEvent, Error, FinishReason, Kind, PicoUsd, Result, Retry, TokenUsage, Warning,
-    cost_of_tokens,
+    ChatEvent, Error, FinishReason, Kind, PicoUsd, RateLimitReport, Result, Retry, TokenUsage,
+    Warning, cost_of_tokens,
 };
 use tracing::warn;
 
@@ -64,6 +64,8 @@ pub struct Outcome {
     pub refusal: String,
     /// Of the attempt that runs, or ran last.
     usage: Option<TokenUsage>,
+    /// What is left of the limits of the account that was asked last.
+    pub limits: Option<RateLimitReport>,
     /// Of all attempts.
     pub cost: PicoUsd,
     /// From acceptance to the first piece of the answer.
@@ -359,6 +361,7 @@ impl Run {
         };
         self.outcome.model.clone_from(&candidate.model.name);
         self.outcome.provider.clone_from(&candidate.provider.id);
+        self.outcome.limits = None;
         self.outcome.attempts.push(Attempt {
             index: self.outcome.attempts.len() + 1,
             model: candidate.model.clone(),
@@ -388,6 +391,10 @@ impl Run {
         match event {
             ChatEvent::Model(model) => {
                 self.outcome.provider_model_id = model;
+                None
+            }
+            ChatEvent::Limits(limits) => {
+                self.outcome.limits = Some(limits);
                 None
             }
             ChatEvent::Usage(usage) => {
@@ -443,6 +450,7 @@ impl Run {
     }
 
     fn failed(&mut self, error: Error) -> Step {
+        self.outcome.limits = error.limits().or(self.outcome.limits);
         let goes_on = error.may_succeed_elsewhere()
             && (!self.spoke || self.may_restart)
             && !self.waiting.is_empty();

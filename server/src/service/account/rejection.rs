@@ -12,10 +12,7 @@ use super::{AccountApi, effect};
 use crate::{
     access::Role,
     registry::Account,
-    service::{
-        change::{self, Changing},
-        decide::{Outcome, TRIES},
-    },
+    service::{change::Changing, decide::Turn},
 };
 
 /// What stands in the audit log in the place of an RPC.
@@ -39,9 +36,10 @@ impl AccountApi {
 
     async fn keep_rejection(&self, asked: &Account) -> Result<()> {
         let changing = Changing::of_server(&self.clock, REJECTED, Role::Admin);
-        let _turn = self.keeper.turn().await;
-        for _ in 0..TRIES {
-            let moment = self.keeper.moment().await?;
+        let name = asked.name();
+        let mut turn = Turn::at(&self.keeper, &name).await;
+        loop {
+            let moment = turn.moment().await?;
             let known = moment.snapshot.accounts.get(&asked.id);
             // What was found of another key says nothing of this one.
             let known = known.filter(|known| {
@@ -52,11 +50,10 @@ impl AccountApi {
             let Some(known) = known else { return Ok(()) };
             let state = AccountState::CredentialsRejected;
             let change = changing.again(effect(known, state));
-            match self.put_state(&moment, known, state, change).await? {
-                Outcome::Done => return self.keeper.refresh().await,
-                Outcome::Replayed(_) | Outcome::Again => {}
+            let saved = self.put_state(&moment, known, state, change).await;
+            if turn.kept(saved).await?.is_some() {
+                return Ok(());
             }
         }
-        Err(change::changed_meanwhile(&asked.name()))
     }
 }
