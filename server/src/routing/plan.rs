@@ -22,6 +22,7 @@ use crate::{
 const USUAL_OUTPUT: i64 = 1_000;
 
 /// What the caller wants, beside the call itself.
+#[derive(Clone)]
 pub struct Wish {
     pub target: Target,
     pub capability: Capability,
