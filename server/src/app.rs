@@ -23,7 +23,7 @@ use crate::{
     access::{Access, Caller, Role, Terms},
     clock::Clock,
     config::{AnonymousRole, Config, Environment, Loaded},
-    http::{self, Readiness},
+    http::{self, Figures, Readiness},
     listener::{self, Entrance, Signals, tls::Tls},
     providers::{self, Setup},
     registry::{Base, Keeper, ProviderRow, Registry, Rows, Snapshot},
@@ -45,6 +45,7 @@ use crate::{
         text::TextApi,
         trail::Trail,
     },
+    telemetry::Metrics,
     transport::Http,
     vault::{self, Readable, Vault},
 };
@@ -68,6 +69,7 @@ impl App {
     pub async fn build(loaded: Loaded, clock: Clock) -> Result<Self, String> {
         let Loaded { mut config, environment, .. } = loaded;
         let signals = Signals::default();
+        let metrics = Metrics::new()?;
 
         let transport =
             Http::new(clock.clone(), config.outbound.connect_timeout.get()).map_err(text)?;
@@ -91,7 +93,8 @@ impl App {
         let stalls = Stalls::new(clock.clone(), config.stream.stall_timeout.get());
         let (health, health_service) = tonic_health::server::health_reporter();
         let pages = Arc::new(PageTokens::new(&salt, clock.clone()));
-        let services = services(&config, &registry, &keeper, &store, &pages, &clock, &signals)
+        let desk = Desk::new(clock.clone(), metrics.clone());
+        let services = services(&config, &registry, &keeper, &store, &pages, &desk, &signals)
             .add_service(health_service)
             .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1().map_err(text)?)
             .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1alpha().map_err(text)?);
@@ -99,7 +102,12 @@ impl App {
         let mut entrances = Vec::new();
         for way in ways {
             let is_loopback = way.is_loopback();
-            let Way { key, address, serves_admin, tls } = way;
+            let Way { key, address, serves_admin, serves_metrics, tls } = way;
+            let figures = serves_metrics.then(|| Figures {
+                metrics: metrics.clone(),
+                access: access.clone(),
+                anonymous: anonymous(&config, is_loopback),
+            });
             let gate = Gate {
                 anonymous: anonymous(&config, is_loopback),
                 methods: Methods::read(&served)?,
@@ -114,8 +122,10 @@ impl App {
                 draining: signals.draining.clone(),
                 calls: signals.calls.clone(),
                 stalls: stalls.clone(),
+                metrics: metrics.clone(),
             };
-            let front = Front::new(services.clone(), http::routes(readiness.clone()), gate);
+            let front =
+                Front::new(services.clone(), http::routes(readiness.clone(), figures), gate);
             entrances.push(Entrance { listener: listener::bind(key, address).await?, front, tls });
         }
         let most = &mut config.listen.max_connections;
@@ -236,6 +246,7 @@ struct Way {
     key: &'static str,
     address: SocketAddr,
     serves_admin: bool,
+    serves_metrics: bool,
     tls: Option<Arc<Tls>>,
 }
 
@@ -247,12 +258,14 @@ impl Way {
 
 /// The main one first.
 fn ways(config: &Config) -> Result<Vec<Way>, String> {
-    let Config { listen, admin, .. } = config;
+    let Config { listen, admin, telemetry, .. } = config;
+    let is_private = admin.address.is_none() && listen.address.ip().to_canonical().is_loopback();
     let main = Way {
         key: "listen.address",
         address: listen.address,
         serves_admin: admin.address.is_none()
             && (admin.on_public || listen.address.ip().to_canonical().is_loopback()),
+        serves_metrics: is_private || telemetry.metrics_on_public,
         tls: Tls::load("listen.tls", &listen.tls)?.map(Arc::new),
     };
     let own = Tls::load("admin.tls", &admin.tls)?.map(Arc::new);
@@ -260,6 +273,7 @@ fn ways(config: &Config) -> Result<Vec<Way>, String> {
         key: "admin.address",
         address,
         serves_admin: true,
+        serves_metrics: true,
         tls: own.or_else(|| main.tls.clone()),
     });
     Ok([Some(main), aside].into_iter().flatten().collect())
@@ -292,15 +306,16 @@ fn services(
     keeper: &Arc<Keeper>,
     store: &Shared,
     pages: &Arc<PageTokens>,
-    clock: &Clock,
+    desk: &Desk,
     signals: &Signals,
 ) -> Services {
+    let clock = &desk.clock;
     let most = config.listen.max_message_bytes;
     let public = config.server.public_base_uri.as_deref();
     let server = ServerApi::new(&config.listen, public, clock.wall());
     let text = TextApi::new(
         registry.clone(),
-        Desk::new(clock.clone()),
+        desk.clone(),
         config.stream.heartbeat_interval.get(),
         config.catalog.auto_includes_sandbox,
         signals.closing.clone(),

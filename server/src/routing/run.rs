@@ -37,6 +37,8 @@ pub struct Attempt {
     pub began: Instant,
     /// From its begin to the first piece of its answer.
     pub first_token: Option<Duration>,
+    /// Pieces of its answer.
+    pub chunks: u32,
     /// From its begin to its end.
     pub took: Duration,
     /// `None` while it runs.
@@ -213,6 +215,7 @@ impl Run {
             start: self.desk.clock.wall(),
             began: self.desk.clock.now(),
             first_token: None,
+            chunks: 0,
             took: Duration::ZERO,
             end: None,
             failure: None,
@@ -259,6 +262,9 @@ impl Run {
                         attempt.first_token = Some(now.saturating_duration_since(attempt.began));
                     }
                 }
+                if let Some(attempt) = self.outcome.attempts.last_mut() {
+                    attempt.chunks = attempt.chunks.saturating_add(1);
+                }
                 self.written += accounting::written(&piece);
                 Some(Step::Piece(piece))
             }
@@ -294,6 +300,9 @@ impl Run {
         if goes_on && let Some(next) = self.waiting.front() {
             if matches!(error.retry(), Retry::Later(_)) {
                 self.curable = Some(error.clone());
+            }
+            if let Some(last) = self.outcome.attempts.last() {
+                self.desk.fell_back(&last.model, &next.model, &error);
             }
             let (failure, next, warnings) = (error, next.model.name.clone(), next.warnings.clone());
             return self.go_on(failure, next, warnings);
