@@ -111,6 +111,27 @@ async fn the_page_lists_what_is_told_and_nothing_else() {
     assert!(told.len() >= 16);
 }
 
+#[test]
+fn alerts_name_series_and_labels_that_there_are() {
+    let alerts = include_str!("../deploy/prometheus/alerts.yml");
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = alerts.split(|c| !is_name(c));
+    let named = words.filter(|word| {
+        ["gen_ai_", "rpc_", "mediary_"].iter().any(|prefix| word.starts_with(prefix))
+    });
+    let documented = documented();
+    let mut series = 0;
+    for word in named {
+        let ends = ["_bucket", "_sum", "_count", ""];
+        let mut families = ends.iter().filter_map(|end| word.strip_suffix(end));
+        let is_series = families.any(|name| documented.contains_key(name));
+        let is_label = documented.values().any(|(_, labels)| labels.contains(word));
+        assert!(is_series || is_label, "{word} is neither a series nor a label");
+        series += usize::from(is_series);
+    }
+    assert!(series > 8, "{series}");
+}
+
 #[tokio::test]
 async fn attempts_tokens_costs_and_times_are_counted_by_provider() {
     let street = busy().await;
