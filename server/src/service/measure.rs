@@ -17,6 +17,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use mediary_domain::Kind;
 use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt as _;
+use tracing::debug;
 
 use crate::{
     clock::Clock,
@@ -117,8 +118,21 @@ impl Measure {
             let wait = first.map(|first| first.saturating_duration_since(self.begin));
             self.metrics.served(&end, &served, wait);
         }
-        let ours = self.metrics.call(&end, &self.tally)?;
-        Some(Split { ours, upstream: end.took.saturating_sub(ours) })
+        let ours = self.metrics.call(&end, &self.tally);
+        let split = ours.map(|ours| Split { ours, upstream: end.took.saturating_sub(ours) });
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        debug!(
+            rpc = end.rpc.unwrap_or_default(),
+            code = end.code,
+            reason = end.reason,
+            ended_by = by,
+            took_ms = millis(end.took),
+            overhead_ms = split.as_ref().map(|split| millis(split.ours)),
+            upstream_ms = split.as_ref().map(|split| millis(split.upstream)),
+            "a call has ended: {}",
+            end.code,
+        );
+        split
     }
 }
 
