@@ -5,6 +5,7 @@ mod support;
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use futures::StreamExt as _;
+use http_body_util::BodyExt as _;
 use mediary_client::Client;
 use mediary_proto::{
     FILE_DESCRIPTOR_SET,
@@ -169,6 +170,17 @@ api_key = \"{key}\"
                 hunt.look(&path, message);
             }
         }
+    }
+
+    // The figures, to who may read them and to who may not.
+    let http1 = Wire::http1(&house);
+    for (key, is_told) in [(ADMIN, true), (caller.as_str(), false), (ENVIRONMENT, false)] {
+        let call = http1.bare(http::Method::GET, "/metrics");
+        let call = with(call, "authorization", &format!("Bearer {key}"));
+        let body = http1.send(call).await.into_body().collect().await.unwrap().to_bytes();
+        let told = String::from_utf8_lossy(&body);
+        assert_eq!(told.contains("mediary_attempts_total{"), is_told, "{told}");
+        hunt.look("/metrics", &body);
     }
 
     // What the machine shows of the process, and what it wrote.

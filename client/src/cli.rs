@@ -8,6 +8,7 @@ mod accounts;
 mod audit;
 mod capabilities;
 mod chat;
+mod compare;
 mod doctor;
 mod draft;
 mod feed;
@@ -54,6 +55,8 @@ pub enum Command {
 pub enum AtServer {
     /// Ask a model, once or in a conversation
     Chat(Box<chat::ChatArgs>),
+    /// Ask several models the same, side by side
+    Compare(compare::CompareArgs),
     /// List models, show, add or change one
     Models(models::ModelsArgs),
     /// List providers, configured or not; show, add or change one
@@ -101,10 +104,11 @@ pub async fn run(global: Global, command: Command) -> ExitCode {
 async fn call(place: &Place, out: &Out, command: AtServer) -> Result<(), Problem> {
     let client: Client = Builder::at(place)?.build()?;
     match command {
-        AtServer::Chat(_) | AtServer::Doctor if out.form == Output::Id => {
+        AtServer::Chat(_) | AtServer::Compare(_) | AtServer::Doctor if out.form == Output::Id => {
             Err(Problem::Usage("this has no ids: `-o id` is for lists and resources".to_owned()))
         }
         AtServer::Chat(args) => chat::run(&client, out, &place.url, *args).await,
+        AtServer::Compare(args) => compare::run(&client, out, args).await,
         AtServer::Models(args) => models::run(&client, out, args).await,
         AtServer::Providers(args) => providers::run(&client, out, args).await,
         AtServer::Capabilities => capabilities::run(&client, out).await,

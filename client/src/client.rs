@@ -20,7 +20,8 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::{
-    Builder, Error, Result, TextStream, Transport, connect::Limits, pages::items, stream::Events,
+    Builder, Comparison, Error, Result, TextStream, Transport, connect::Limits, pages::items,
+    stream::Events,
 };
 
 /// A Mediary. Clones share one connection.
@@ -99,6 +100,14 @@ impl Client {
             let client = client.clone();
             async move { client.resumed(generation, after).await }.boxed()
         })))
+    }
+
+    /// Answers a conversation with several models side by side. Dropping the stream stops them all.
+    pub async fn compare(&self, request: impl Into<v1::CompareTextRequest>) -> Result<Comparison> {
+        let mut text = self.raw().text();
+        let events = within(self.limits.idle, text.compare_text(request.into())).await?;
+        let events = events.map(|reply| reply.map(|reply| reply.event));
+        Ok(Comparison::new(events, self.limits.idle))
     }
 
     /// Goes on with a resumable generation after the event `after_sequence`; 0 = from its start.

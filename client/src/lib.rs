@@ -36,4 +36,4 @@ pub use connect::{Bearer, Builder, DEFAULT_URL, Transport};
 pub use error::{Error, Facts, Result, Violation};
 pub use mediary_proto::{admin as admin_v1, v1};
 pub use request::{TextRequest, message, target};
-pub use stream::TextStream;
+pub use stream::{TextStream, comparison::Comparison};

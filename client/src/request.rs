@@ -54,6 +54,21 @@ impl TextRequest {
         self
     }
 
+    /// Asks `targets` side by side in place of its own.
+    pub fn compare(
+        mut self,
+        targets: impl IntoIterator<Item = v1::ModelTarget>,
+    ) -> v1::CompareTextRequest {
+        let labels = std::mem::take(&mut self.labels);
+        let request_id = std::mem::take(&mut self.request_id);
+        let (_, messages, parameters) = self.parts();
+        let members = targets
+            .into_iter()
+            .map(|target| v1::CompareMember { target: Some(target), parameters: None });
+        let members = members.collect();
+        v1::CompareTextRequest { members, messages, parameters, labels, request_id }
+    }
+
     fn parts(self) -> (Option<v1::ModelTarget>, Vec<v1::Message>, Option<v1::TextParameters>) {
         let parameters = Some(self.parameters).filter(|one| *one != v1::TextParameters::default());
         (self.target, self.messages, parameters)

@@ -5,6 +5,7 @@
 //! together (`Answer`).
 //! Invariant: the stream ends without an error only after `finished`.
 
+pub(crate) mod comparison;
 mod sequence;
 #[cfg(test)]
 mod tests;

@@ -24,7 +24,7 @@ use crate::{
     access::{Access, Caller, Role, Terms},
     clock::{Clock, Steady},
     config::{AnonymousRole, Config, Environment, Loaded},
-    http::{self, Readiness},
+    http::{self, Figures, Readiness},
     listener::{self, Entrance, Signals, tls::Tls},
     providers::{self, Setup},
     registry::{Account, Base, Keeper, ProviderRow, Registry, Rows, Snapshot},
@@ -46,6 +46,7 @@ use crate::{
         text::TextApi,
         trail::Trail,
     },
+    telemetry::Metrics,
     transport::Http,
     vault::{self, Readable, Vault},
 };
@@ -73,6 +74,7 @@ impl App {
     pub async fn build(loaded: Loaded, clock: Clock) -> Result<Self, String> {
         let Loaded { mut config, environment, .. } = loaded;
         let signals = Signals::default();
+        let metrics = Metrics::new()?;
 
         let transport =
             Http::new(clock.clone(), config.outbound.connect_timeout.get()).map_err(text)?;
@@ -106,7 +108,7 @@ impl App {
             pages.clone(),
             clock.clone(),
         );
-        let desk = Desk::new(clock.clone(), accounts);
+        let desk = Desk::new(clock.clone(), accounts, metrics.clone());
         let services = services(&config, &registry, &keeper, &store, &pages, &desk, &signals)
             .add_service(
                 AccountServiceServer::new(account_api.clone())
@@ -119,7 +121,12 @@ impl App {
         let mut entrances = Vec::new();
         for way in ways {
             let is_loopback = way.is_loopback();
-            let Way { key, address, serves_admin, tls } = way;
+            let Way { key, address, serves_admin, serves_metrics, tls } = way;
+            let figures = serves_metrics.then(|| Figures {
+                metrics: metrics.clone(),
+                access: access.clone(),
+                anonymous: anonymous(&config, is_loopback),
+            });
             let gate = Gate {
                 anonymous: anonymous(&config, is_loopback),
                 methods: Methods::read(&served)?,
@@ -134,8 +141,10 @@ impl App {
                 draining: signals.draining.clone(),
                 calls: signals.calls.clone(),
                 stalls: stalls.clone(),
+                metrics: metrics.clone(),
             };
-            let front = Front::new(services.clone(), http::routes(readiness.clone()), gate);
+            let front =
+                Front::new(services.clone(), http::routes(readiness.clone(), figures), gate);
             entrances.push(Entrance { listener: listener::bind(key, address).await?, front, tls });
         }
         let most = &mut config.listen.max_connections;
@@ -269,6 +278,7 @@ struct Way {
     key: &'static str,
     address: SocketAddr,
     serves_admin: bool,
+    serves_metrics: bool,
     tls: Option<Arc<Tls>>,
 }
 
@@ -280,12 +290,14 @@ impl Way {
 
 /// The main one first.
 fn ways(config: &Config) -> Result<Vec<Way>, String> {
-    let Config { listen, admin, .. } = config;
+    let Config { listen, admin, telemetry, .. } = config;
+    let is_private = admin.address.is_none() && listen.address.ip().to_canonical().is_loopback();
     let main = Way {
         key: "listen.address",
         address: listen.address,
         serves_admin: admin.address.is_none()
             && (admin.on_public || listen.address.ip().to_canonical().is_loopback()),
+        serves_metrics: is_private || telemetry.metrics_on_public,
         tls: Tls::load("listen.tls", &listen.tls)?.map(Arc::new),
     };
     let own = Tls::load("admin.tls", &admin.tls)?.map(Arc::new);
@@ -293,6 +305,7 @@ fn ways(config: &Config) -> Result<Vec<Way>, String> {
         key: "admin.address",
         address,
         serves_admin: true,
+        serves_metrics: true,
         tls: own.or_else(|| main.tls.clone()),
     });
     Ok([Some(main), aside].into_iter().flatten().collect())

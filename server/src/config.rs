@@ -34,7 +34,7 @@ pub use secret::Secret;
 pub use sections::{
     AccountSection, AdminSection, AnonymousRole, AuthSection, CatalogSection, ClientAuth, Config,
     ListenSection, LogFormat, LogSection, OutboundSection, ProtocolSettings, ServerSection,
-    StoreSection, StreamSection, TlsSection, VaultSection,
+    StoreSection, StreamSection, TelemetrySection, TlsSection, VaultSection,
 };
 pub use values::HumanDuration;
 

@@ -19,5 +19,5 @@ pub use self::{
     left_out::{LeftOut, Why},
     limits::Limits,
     plan::{Candidate, Setting, Wish, plan, survey},
-    run::{Outcome, Run, Step},
+    run::{Attempt, Outcome, Run, Step},
 };

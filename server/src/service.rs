@@ -12,6 +12,7 @@ mod inspect;
 pub mod layers;
 pub mod listing;
 mod mask;
+mod measure;
 pub mod methods;
 pub mod model;
 mod names;

@@ -92,8 +92,13 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// A call of StreamText that never sends its message. HPACK: static names, literal values.
 pub fn call(stream: u32, flags: u8) -> Vec<u8> {
+    call_of("/mediary.v1.TextService/StreamText", stream, flags)
+}
+
+/// The same of any method.
+pub fn call_of(path: &str, stream: u32, flags: u8) -> Vec<u8> {
     let mut block = vec![0x83, 0x86];
-    for (name, value) in [(4_u8, "/mediary.v1.TextService/StreamText"), (1, "localhost")] {
+    for (name, value) in [(4_u8, path), (1, "localhost")] {
         block.push(name);
         block.push(u8::try_from(value.len()).unwrap());
         block.extend_from_slice(value.as_bytes());

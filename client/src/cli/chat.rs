@@ -3,9 +3,9 @@
 //! Owns: the options and the choice between once and in turns. Leaves: reading the prompt and the
 //! files (`prompt`), one answer (`turn`), the conversation (`talk`).
 
-mod prompt;
+pub(super) mod prompt;
 mod talk;
-mod turn;
+pub(super) mod turn;
 
 use std::path::PathBuf;
 

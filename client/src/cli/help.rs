@@ -4,7 +4,7 @@ use clap::Command;
 
 /// What commands are for, in the order in which a newcomer wants them.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("Use", &["chat", "models", "providers", "capabilities"]),
+    ("Use", &["chat", "compare", "models", "providers", "capabilities"]),
     ("Administer", &["keys", "accounts", "routes", "resolve", "audit", "doctor"]),
     ("Run a server", &["serve", "config"]),
     ("This command", &["profile", "completions", "help"]),

@@ -43,15 +43,10 @@ impl Sequence {
     /// Judges the next event. One more than the last is due; a heartbeat repeats the last. So the
     /// sequence of `finished` is the number of events, and a lost one cannot go unseen.
     pub(super) fn admit(&mut self, event: &TextEvent) -> Verdict {
-        let due = match event.kind {
-            Some(Kind::Heartbeat(_)) => self.last,
-            _ => self.last.saturating_add(1),
-        };
-        if event.sequence != due {
-            let message = format!("event {} came where {due} was due", event.sequence);
-            return Verdict::Broken(Error::protocol(message));
+        let is_beat = matches!(event.kind, Some(Kind::Heartbeat(_)));
+        if let Err(error) = self.count(event.sequence, is_beat) {
+            return Verdict::Broken(error);
         }
-        self.last = due;
         match &event.kind {
             None => {
                 self.unknown += 1;
@@ -63,5 +58,15 @@ impl Sequence {
             }
             Some(_) => Verdict::Deliver,
         }
+    }
+
+    /// The same for the number alone.
+    pub(super) fn count(&mut self, sequence: i64, is_beat: bool) -> Result<(), Error> {
+        let due = if is_beat { self.last } else { self.last.saturating_add(1) };
+        if sequence != due {
+            return Err(Error::protocol(format!("event {sequence} came where {due} was due")));
+        }
+        self.last = due;
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use super::{Key, Role};
+use crate::telemetry::Tally;
 
 #[derive(Clone)]
 pub struct Caller {
@@ -13,6 +14,8 @@ pub struct Caller {
     pub key: Option<Arc<Key>>,
     /// `None` = not known.
     pub address: Option<IpAddr>,
+    /// What the call adds up.
+    pub tally: Tally,
 }
 
 /// Which models and routes a caller may use.
@@ -21,11 +24,17 @@ pub struct Permit(Option<Arc<Key>>);
 
 impl Caller {
     pub fn anonymous(owner: &'static str, role: Role) -> Self {
-        Self { owner: owner.into(), role, key: None, address: None }
+        Self { owner: owner.into(), role, key: None, address: None, tally: Tally::default() }
     }
 
     pub fn with_key(key: Arc<Key>) -> Self {
-        Self { owner: key.owner.clone(), role: key.role, key: Some(key), address: None }
+        Self {
+            owner: key.owner.clone(),
+            role: key.role,
+            key: Some(key),
+            address: None,
+            tally: Tally::default(),
+        }
     }
 
     /// Whether it may see what belongs to `owner`.

@@ -27,6 +27,8 @@ pub struct Config {
     pub outbound: OutboundSection,
     /// What is logged, and in which form.
     pub log: LogSection,
+    /// Figures of the work.
+    pub telemetry: TelemetrySection,
     /// Which providers and models exist.
     pub catalog: CatalogSection,
     /// How the server is seen from outside.
@@ -226,6 +228,16 @@ impl Default for LogSection {
     fn default() -> Self {
         Self { level: "info".to_owned(), format: LogFormat::Auto }
     }
+}
+
+/// Figures of the work.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TelemetrySection {
+    /// Serve /metrics on listen.address although other machines can reach it, or although the admin
+    /// services have a listener of their own; it needs the role operator everywhere. Default: false,
+    /// it is where the admin services are on this machine or on admin.address.
+    pub metrics_on_public: bool,
 }
 
 // Explained on the field: comments here would turn the schema's plain list into alternatives.

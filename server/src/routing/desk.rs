@@ -9,6 +9,8 @@ use super::{accounts::Accounts, run::Attempt};
 use crate::{
     access::{Caller, Key},
     clock::Clock,
+    provider::ModelRow,
+    telemetry::{Metrics, Tally},
 };
 
 /// Whose call it is, and what it is for.
@@ -23,6 +25,8 @@ pub struct CallFacts {
     /// The task that was named, as `routes/{task}`. Empty = none was.
     pub route: String,
     pub labels: BTreeMap<String, String>,
+    /// What its RPC adds up.
+    pub tally: Tally,
 }
 
 /// What sort of work a call is.
@@ -42,6 +46,7 @@ impl CallFacts {
             key: caller.key.clone(),
             route: String::new(),
             labels: BTreeMap::new(),
+            tally: caller.tally.clone(),
         }
     }
 }
@@ -51,16 +56,23 @@ impl CallFacts {
 pub struct Desk {
     pub clock: Clock,
     pub accounts: Accounts,
+    pub metrics: Metrics,
 }
 
 impl Desk {
-    pub fn new(clock: Clock, accounts: Accounts) -> Self {
-        Self { clock, accounts }
+    pub fn new(clock: Clock, accounts: Accounts, metrics: Metrics) -> Self {
+        Self { clock, accounts, metrics }
+    }
+
+    /// A call goes on with the next candidate.
+    pub fn fell_back(&self, from: &ModelRow, to: &ModelRow, why: &Error) {
+        self.metrics.fallback(from, to, why);
     }
 
     /// Hears of an attempt that has ended: exactly once of each, however it ended.
     pub fn ended(&self, call: &CallFacts, attempt: &Attempt) {
         self.accounts.ended(attempt);
+        self.metrics.attempt(call, attempt);
         debug!(
             call = %call.id,
             kind = ?call.kind,

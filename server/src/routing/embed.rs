@@ -76,6 +76,7 @@ pub async fn embed(
             start,
             began,
             first_token: None,
+            chunks: 0,
             took: clock.now().saturating_duration_since(began),
             end: Some(clock.wall()),
             failure: asked.as_ref().err().cloned(),
@@ -105,7 +106,10 @@ pub async fn embed(
                 if matches!(error.retry(), Retry::Later(_)) {
                     curable = Some(error.clone());
                 }
-                if error.may_succeed_elsewhere() && waiting.peek().is_some() {
+                if error.may_succeed_elsewhere()
+                    && let Some(next) = waiting.peek()
+                {
+                    desk.fell_back(&candidate.model, &next.model, &error);
                     continue;
                 }
                 return Err(told(error, curable, outcome.attempts.len()));

@@ -22,6 +22,7 @@ use crate::{
 };
 
 /// What the caller wants, beside the call itself.
+#[derive(Clone)]
 pub struct Wish {
     pub target: Target,
     pub capability: Capability,

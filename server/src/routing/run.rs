@@ -40,6 +40,8 @@ pub struct Attempt {
     pub began: Instant,
     /// From its begin to the first piece of its answer.
     pub first_token: Option<Duration>,
+    /// Pieces of its answer.
+    pub chunks: u32,
     /// From its begin to its end.
     pub took: Duration,
     /// `None` while it runs.
@@ -370,6 +372,7 @@ impl Run {
             start: self.desk.clock.wall(),
             began: self.desk.clock.now(),
             first_token: None,
+            chunks: 0,
             took: Duration::ZERO,
             end: None,
             failure: None,
@@ -420,6 +423,9 @@ impl Run {
                         attempt.first_token = Some(now.saturating_duration_since(attempt.began));
                     }
                 }
+                if let Some(attempt) = self.outcome.attempts.last_mut() {
+                    attempt.chunks = attempt.chunks.saturating_add(1);
+                }
                 self.written += accounting::written(&piece);
                 if self.written > self.covered
                     && let Err(error) = self.grow()
@@ -468,6 +474,9 @@ impl Run {
             error.kind(),
         );
         if goes_on && let Some(next) = self.waiting.front() {
+            if let Some(last) = self.outcome.attempts.last() {
+                self.desk.fell_back(&last.model, &next.model, &error);
+            }
             let (next, warnings) = (next.model.name.clone(), next.warnings.clone());
             self.note_curable(&error);
             return self.go_on(error, next, warnings);

@@ -32,6 +32,7 @@ use tower::{Layer as _, Service, ServiceExt as _};
 use tower_http::cors::{AllowOrigin, Cors, CorsLayer};
 
 use super::{
+    measure::{GRPC_STATUS, Measure, OVERHEAD, UPSTREAM},
     methods::{Method, Methods},
     services::Services,
     stall::Stalls,
@@ -41,6 +42,7 @@ use crate::{
     access::{Access, CallPlace, Caller, Role, StreamPlace},
     clock::{self, Clock},
     error,
+    telemetry::{Metrics, Tally},
 };
 
 type Request = http::Request<Body>;
@@ -73,6 +75,7 @@ pub struct Gate {
     /// Scheme, host and port of `server.public_base_uri`.
     pub public_origin: Option<String>,
     pub stalls: Stalls,
+    pub metrics: Metrics,
     /// Fired when no new work is taken.
     pub draining: CancellationToken,
     /// Counts those that are open.
@@ -224,31 +227,45 @@ impl Calls {
     async fn answer(&self, mut request: Request) -> Response {
         let Inside { gate, .. } = &*self.0;
         let method = gate.methods.get(request.uri().path());
+        let rpc = method.map(|method| method.rpc.clone()).or_else(|| standard(&request));
+        let measure = Measure::begin(gate.metrics.clone(), gate.clock.clone(), rpc);
+        request.extensions_mut().insert(measure.tally().clone());
         // 5. Is it served, to this caller, and how long may it take?
         let admitted = gate.admit(method, &mut request);
         let asking = method.filter(|method| method.audited);
         let asking = asking.and_then(|method| Some((method, request.extensions().get().cloned()?)));
         let response = match admitted {
-            Ok(pass) => self.pass(pass, request).await,
-            Err(error) => refused(&error),
+            Ok(pass) => self.pass(pass, measure, request).await,
+            Err(error) => measure.cover(refused(&error)),
         };
-        // 8. What was tried and refused is noted.
+        // 9. What was tried and refused is noted.
         if let Some((method, caller)) = asking {
             gate.trail.note(method, &caller, response.headers()).await;
         }
         response
     }
 
-    async fn pass(&self, pass: Pass, request: Request) -> Response {
-        let Inside { gate, services } = &*self.0;
-        let Some(call) = services.find(request.uri().path()) else {
+    async fn pass(&self, pass: Pass, measure: Measure, request: Request) -> Response {
+        let Pass { wait, streams, places } = pass;
+        let measure = if streams { measure.streaming() } else { measure };
+        let response = self.ask(wait, streams, request).await;
+        // 7. A stream whose reader stops reading is ended. 8. How it went is told at its end.
+        if streams && !response.headers().contains_key(GRPC_STATUS) {
+            self.0.gate.stalls.watch(response, places, measure)
+        } else {
+            measure.cover(response)
+        }
+    }
+
+    async fn ask(&self, wait: Option<Duration>, streams: bool, request: Request) -> Response {
+        let Some(call) = self.0.services.find(request.uri().path()) else {
             return refused(&unknown(request.uri().path()));
         };
         let answer = call(request).map(|answer| answer.unwrap_or_else(|never| match never {}));
         // A method ends its own stream, with an event that says why; but a request that never comes
         // whole gets to no method.
-        let grace = if pass.streams { TO_SAY_WHY } else { Duration::ZERO };
-        let response = match pass.wait {
+        let grace = if streams { TO_SAY_WHY } else { Duration::ZERO };
+        let response = match wait {
             None => answer.await,
             Some(wait) => match tokio::time::timeout(wait.saturating_add(grace), answer).await {
                 Ok(response) => response,
@@ -256,9 +273,7 @@ impl Calls {
             },
         };
         // 6. A library's bare status gets its reason.
-        let response = complete(response);
-        // 7. A stream whose reader stops reading is ended.
-        if pass.streams { gate.stalls.watch(response, pass.places) } else { response }
+        complete(response)
     }
 }
 
@@ -314,13 +329,14 @@ async fn hear_out<F: Future<Output = Response>>(
 fn cors(gate: Arc<Gate>) -> CorsLayer {
     let exposed =
         ["grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-retry-pushback-ms"];
+    let exposed = exposed.map(HeaderName::from_static).into_iter().chain([OVERHEAD, UPSTREAM]);
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(move |origin, head| {
             origin.to_str().is_ok_and(|origin| gate.allows(origin, &head.headers))
         }))
         .allow_methods([HttpMethod::POST])
         .allow_headers(tower_http::cors::AllowHeaders::mirror_request())
-        .expose_headers(exposed.map(HeaderName::from_static))
+        .expose_headers(exposed.collect::<Vec<_>>())
         .max_age(Duration::from_secs(3_600))
 }
 
@@ -430,7 +446,9 @@ impl Gate {
 
     fn caller(&self, request: &Request) -> Result<Caller, Error> {
         let address = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
-        Ok(Caller { address, ..self.access.identify(request.headers(), self.anonymous.as_ref())? })
+        let tally = request.extensions().get::<Tally>().cloned().unwrap_or_default();
+        let known = self.access.identify(request.headers(), self.anonymous.as_ref())?;
+        Ok(Caller { address, tally, ..known })
     }
 
     fn places(&self, caller: &Caller, method: &Method) -> Result<Places, Error> {
@@ -549,6 +567,18 @@ fn bare(status: StatusCode, text: &'static str) -> Response {
         http::Response::new(Body::new(Full::from(text).map_err(|never| match never {})));
     *response.status_mut() = status;
     response
+}
+
+/// The name of an RPC of the standard services; what callers make up is none.
+fn standard(request: &Request) -> Option<Arc<str>> {
+    const ALL: [&str; 4] = [
+        "grpc.health.v1.Health/Check",
+        "grpc.health.v1.Health/Watch",
+        "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ];
+    let asked = request.uri().path().strip_prefix('/')?;
+    ALL.iter().find(|one| **one == asked).map(|one| Arc::from(*one))
 }
 
 /// No RPC of the contract and none of the standard services.

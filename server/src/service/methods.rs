@@ -3,7 +3,7 @@
 //! Read from the descriptor set when the server starts. An RPC without a policy does not start:
 //! nothing is open by omission.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use mediary_proto::{FILE_DESCRIPTOR_SET, options as wire};
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
@@ -15,6 +15,8 @@ use crate::access::Role;
 pub struct Method {
     /// `mediary.v1.TextService.StreamText`.
     pub full_name: String,
+    /// `mediary.v1.TextService/StreamText`.
+    pub rpc: Arc<str>,
     pub streams: bool,
     pub default_deadline: Duration,
     pub max_deadline: Duration,
@@ -92,6 +94,7 @@ fn policy(
     };
     Ok(Method {
         is_served: served.contains(&name),
+        rpc: format!("{}/{}", method.parent_service().full_name(), method.name()).into(),
         streams: method.is_server_streaming(),
         default_deadline: duration("default_deadline")?,
         max_deadline: duration("max_deadline")?,

@@ -19,7 +19,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::{Status, body::Body};
 use tracing::info;
 
-use super::layers::Places;
+use super::{layers::Places, measure::Measure};
 use crate::{access, clock::Clock, error::status};
 
 /// How often all streams are looked at, at most and at least.
@@ -40,6 +40,7 @@ struct Watched {
     body: Option<Body>,
     /// When the reader took something and left; `None` while it waits for us.
     left: Option<Instant>,
+    measure: Measure,
 }
 
 impl Stalls {
@@ -48,11 +49,17 @@ impl Stalls {
         Self(Arc::new(Inner { clock, patience, streams: Mutex::default() }))
     }
 
-    /// Has the body of a streamed answer watched; its `places` are given back with the body.
-    pub fn watch(&self, response: Response<Body>, places: Places) -> Response<Body> {
+    /// Has the body of a streamed answer watched and measured; its `places` are given back with the
+    /// body.
+    pub(super) fn watch(
+        &self,
+        response: Response<Body>,
+        places: Places,
+        measure: Measure,
+    ) -> Response<Body> {
         response.map(|body| {
             let left = Some(self.0.clock.now());
-            let watched = Arc::new(Mutex::new(Watched { body: Some(body), left }));
+            let watched = Arc::new(Mutex::new(Watched { body: Some(body), left, measure }));
             lock(&self.0.streams).push(Arc::downgrade(&watched));
             Body::new(WatchedBody { watched, clock: self.0.clock.clone(), places })
         })
@@ -83,6 +90,7 @@ impl Stalls {
             if now.saturating_duration_since(left) < self.0.patience {
                 return None;
             }
+            stream.measure.stalled();
             stream.body.take()
         });
         // Dropped here, after the locks.
@@ -111,13 +119,19 @@ impl HttpBody for WatchedBody {
         let Some(body) = &mut watched.body else {
             return Poll::Ready(Some(Err(Status::cancelled("the reader was silent too long"))));
         };
-        let frame = Pin::new(body).poll_frame(cx);
+        let mut frame = Pin::new(body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            watched.measure.trailers(trailers);
+        }
         watched.left = frame.is_ready().then(|| self.clock.now());
         // Looked at between two frames only, so that it costs a running stream nothing.
         if frame.is_pending() && self.places.poll_revoked(cx).is_ready() {
             watched.body = None;
             let mut trailers = HeaderMap::new();
             let _ = status(&access::revoked()).add_header(&mut trailers);
+            watched.measure.trailers(&mut trailers);
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
         frame
@@ -148,7 +162,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::clock::Source;
+    use crate::{clock::Source, telemetry::Metrics};
 
     struct Stepped(Instant, AtomicU64);
 
@@ -173,6 +187,9 @@ mod tests {
     async fn a_stream_is_ended_when_its_reader_leaves_it_and_not_while_the_provider_thinks() {
         let source = Arc::new(Stepped(Instant::now(), AtomicU64::new(0)));
         let stalls = Stalls::new(Clock::new(source.clone()), Duration::from_secs(30));
+        let metrics = Metrics::new().unwrap();
+        let clock = Clock::new(source.clone());
+        let measure = || Measure::begin(metrics.clone(), clock.clone(), None).streaming();
         let data =
             |text: &'static str| Ok::<_, Status>(Frame::data(Bytes::from_static(text.as_bytes())));
         let frames = async_stream::stream! {
@@ -181,7 +198,7 @@ mod tests {
             std::future::pending::<()>().await;
         };
         let frames = StreamBody::new(frames);
-        let response = stalls.watch(Response::new(Body::new(frames)), Places::default());
+        let response = stalls.watch(Response::new(Body::new(frames)), Places::default(), measure());
         let mut body = response.into_body();
         body.frame().await.unwrap().unwrap();
         source.1.store(29, Ordering::Relaxed);
@@ -192,10 +209,18 @@ mod tests {
         source.1.store(500, Ordering::Relaxed);
         assert_eq!(stalls.end_stalled(), 0);
 
-        let response =
-            stalls.watch(Response::new(Body::new(Full::from("never read"))), Places::default());
+        let response = stalls.watch(
+            Response::new(Body::new(Full::from("never read"))),
+            Places::default(),
+            measure(),
+        );
         source.1.store(530, Ordering::Relaxed);
         assert_eq!(stalls.end_stalled(), 1);
         assert!(response.into_body().frame().await.unwrap().is_err());
+        drop(body);
+        let told = metrics.text();
+        assert!(told.contains("mediary_stream_cancelled_total{by=\"stall\"} 1"), "{told}");
+        assert!(told.contains("mediary_stream_cancelled_total{by=\"client\"} 1"), "{told}");
+        assert!(told.contains("mediary_stream_open 0"), "{told}");
     }
 }

@@ -1,6 +1,7 @@
 //! TextService: a conversation goes in, an answer comes out, whole or as it is written.
 
 mod answer;
+mod compare;
 mod counting;
 mod embedding;
 pub mod events;
@@ -19,16 +20,16 @@ use std::{
 use futures::StreamExt as _;
 use mediary_domain::{Capability, Error, Result};
 use mediary_proto::v1::{
-    CountTokensRequest, CountTokensResponse, EmbedTextRequest, EmbedTextResponse,
-    GenerateTextRequest, GenerateTextResponse, ResumeTextRequest, ResumeTextResponse,
-    StopTextRequest, StopTextResponse, StreamTextRequest, StreamTextResponse,
-    text_service_server::TextService,
+    CompareTextRequest, CompareTextResponse, CountTokensRequest, CountTokensResponse,
+    EmbedTextRequest, EmbedTextResponse, GenerateTextRequest, GenerateTextResponse,
+    ResumeTextRequest, ResumeTextResponse, StopTextRequest, StopTextResponse, StreamTextRequest,
+    StreamTextResponse, text_service_server::TextService,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, codegen::BoxStream};
 
 use self::{
-    generation::{Generations, Known, RETENTION, Terms},
+    generation::{Driver, Generation, Generations, Known, RETENTION, Terms},
     parse::Asked,
     reading::Pulse,
     repeats::{Key, Repeats, Turn},
@@ -46,6 +47,7 @@ use crate::{
 pub const METHODS: &[&str] = &[
     "mediary.v1.TextService.GenerateText",
     "mediary.v1.TextService.StreamText",
+    "mediary.v1.TextService.CompareText",
     "mediary.v1.TextService.ResumeText",
     "mediary.v1.TextService.StopText",
     "mediary.v1.TextService.CountTokens",
@@ -188,18 +190,26 @@ impl TextApi {
                 self.pulse.replay(listening, 0, deadline).boxed()
             }
             Known::New(generation) => {
-                let limits = Limits {
-                    deadline,
-                    closing: self.closing.clone(),
-                    stopping: generation.stopping.clone(),
-                };
-                let telling = Telling::new(accepted, limits);
-                self.pulse.live(self.generations.drive(generation, telling)).boxed()
+                self.pulse.live(self.drive(generation, accepted, deadline)).boxed()
             }
         };
         Ok(Box::pin(
             events.map(|event| event.map(|event| StreamTextResponse { event: Some(event) })),
         ))
+    }
+
+    fn drive(
+        &self,
+        generation: Arc<Generation>,
+        accepted: Accepted,
+        deadline: Option<Instant>,
+    ) -> Driver {
+        let limits = Limits {
+            deadline,
+            closing: self.closing.clone(),
+            stopping: generation.stopping.clone(),
+        };
+        self.generations.drive(generation, Telling::new(accepted, limits))
     }
 
     fn resume(
@@ -242,6 +252,14 @@ impl TextService for TextApi {
         request: Request<StreamTextRequest>,
     ) -> Result<Response<BoxStream<StreamTextResponse>>, Status> {
         let events = self.stream(request).await;
+        events.map(Response::new).map_err(|error| status(&error))
+    }
+
+    async fn compare_text(
+        &self,
+        request: Request<CompareTextRequest>,
+    ) -> Result<Response<BoxStream<CompareTextResponse>>, Status> {
+        let events = self.compare(request).await;
         events.map(Response::new).map_err(|error| status(&error))
     }
 

@@ -24,13 +24,13 @@ const SCHEMA_LIMIT: u64 = 64 << 10;
 
 /// How to chat.
 #[derive(Debug, PartialEq)]
-pub(super) enum Prompt {
+pub(in crate::cli) enum Prompt {
     Once(String),
     Talk,
 }
 
 /// The arguments, with what is piped in after them.
-pub(super) fn read(arguments: &[String]) -> Result<Prompt, Problem> {
+pub(in crate::cli) fn read(arguments: &[String]) -> Result<Prompt, Problem> {
     let stdin = io::stdin();
     let piped = match stdin.is_terminal() {
         true => None,

@@ -186,7 +186,8 @@ fn whole(response: &GenerateTextResponse) -> Result<(), Problem> {
     Err(Problem::Cut(why.to_owned()))
 }
 
-fn usage_line(response: &GenerateTextResponse) -> String {
+/// An answer's model, tokens, cost and times.
+pub(in crate::cli) fn usage_line(response: &GenerateTextResponse) -> String {
     let mut facts = vec![response.model.clone()];
     if let Some(usage) = &response.usage {
         facts.push(format!("{} tokens in", usage.input_tokens));

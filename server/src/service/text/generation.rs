@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::telling::{Telling, is_terminal};
-use crate::{access::Caller, clock::Clock};
+use crate::{access::Caller, clock::Clock, routing::Outcome};
 
 /// Bytes of events that one generation keeps.
 const LOG_BYTES: usize = 1 << 20;
@@ -350,6 +350,11 @@ impl Driver {
 
     pub fn failure(&self) -> Option<&Error> {
         self.telling.as_ref().and_then(Telling::failure)
+    }
+
+    /// What it has used and cost up to now.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.telling.as_ref().map(Telling::outcome)
     }
 
     /// Goes on without the stream that asked: until the end, or until nobody has listened for the

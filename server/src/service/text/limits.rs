@@ -19,6 +19,8 @@ pub const TOOLS: usize = 128;
 pub const LABELS: usize = 64;
 pub const LABEL_KEY: usize = 63;
 pub const LABEL_VALUE: usize = 256;
+/// Fewest and most members of a comparison.
+pub const MEMBERS: (usize, usize) = (2, 8);
 pub const FALLBACK_MODELS: usize = 4;
 /// How long a resumable generation goes on with nobody listening.
 pub const GRACE: Duration = Duration::from_secs(30);

@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use mediary_domain::{Capability, ChatCall, Result, Target};
 use mediary_proto::v1::{
-    self, CountTokensRequest, GenerateTextRequest, StreamTextRequest,
-    model_target::Target as WireTarget,
+    self, CompareMember, CompareTextRequest, CountTokensRequest, GenerateTextRequest,
+    StreamTextRequest, model_target::Target as WireTarget,
 };
 use prost::Message;
 use sha2::{Digest as _, Sha256};
@@ -27,6 +27,7 @@ use crate::{
 const TEXT: [&str; 2] = ["text-to-text", "image-to-text"];
 
 /// A request that is checked.
+#[derive(Clone)]
 pub struct Asked {
     pub wish: Wish,
     pub call: ChatCall,
@@ -83,6 +84,32 @@ impl Asked {
         let asked = asked(target, messages, parameters, labels, request_id, &mut problems);
         let asked = Self { grace, allow_restart, fingerprint, ..asked };
         problems.result(asked.of(caller))
+    }
+
+    /// The same question for each member, with what each says of its own.
+    pub fn compare(request: CompareTextRequest, caller: &Caller) -> Result<Vec<Self>> {
+        let mut problems = Problems::default();
+        let CompareTextRequest { members, messages, parameters, labels, request_id } = request;
+        let (fewest, most) = limits::MEMBERS;
+        if !(fewest..=most).contains(&members.len()) {
+            problems.field("members", format!("must hold {fewest} to {most} members"));
+            return problems.result(Vec::new());
+        }
+        let whole = asked(None, messages, parameters, labels, request_id, &mut problems);
+        let all =
+            members.into_iter().enumerate().map(|(at, CompareMember { target, parameters })| {
+                let mut own = Problems::default();
+                let target = target.unwrap_or_default();
+                let wish = wish(target, whole.wish.capability, &TEXT, &mut own);
+                let mut asked = Self { wish, ..whole.clone() }.of(caller);
+                if let Some(parameters) = parameters {
+                    asked.call.parameters = parameters::parse(parameters, &mut own);
+                }
+                problems.part(own, "", &format!("members[{at}]."));
+                asked
+            });
+        let all = all.collect();
+        problems.result(all)
     }
 
     /// With what its caller may use.

@@ -111,7 +111,7 @@ impl Pulse {
     }
 
     /// Called when the alarm rings; sets it anew. It is set once a silence, not once a token.
-    fn is_silent(&self, last: &mut Instant, mut alarm: Pin<&mut Sleep>) -> bool {
+    pub fn is_silent(&self, last: &mut Instant, mut alarm: Pin<&mut Sleep>) -> bool {
         let now = self.clock.now();
         let quiet = now.saturating_duration_since(*last);
         let rest = self.heartbeat.saturating_sub(quiet);
@@ -125,8 +125,12 @@ impl Pulse {
 
     /// A heartbeat repeats the sequence of the event before it.
     fn beat(&self, sequence: i64) -> TextEvent {
-        let beat = Heartbeat { server_time: Some(self.clock.wall().into()) };
-        TextEvent { sequence, kind: Some(Event::Heartbeat(beat)) }
+        TextEvent { sequence, kind: Some(Event::Heartbeat(self.heart())) }
+    }
+
+    /// What a heartbeat tells.
+    pub fn heart(&self) -> Heartbeat {
+        Heartbeat { server_time: Some(self.clock.wall().into()) }
     }
 }
 

@@ -16,7 +16,10 @@ use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{Accepted, events};
-use crate::{routing::Step, service::layers};
+use crate::{
+    routing::{Outcome, Step},
+    service::layers,
+};
 
 /// What can end a generation from outside.
 pub struct Limits {
@@ -93,6 +96,11 @@ impl Telling {
     /// Why it failed, once `failed` was told.
     pub fn failure(&self) -> Option<&Error> {
         self.failure.as_ref()
+    }
+
+    /// What it has used and cost up to now.
+    pub fn outcome(&self) -> &Outcome {
+        self.accepted.run.outcome()
     }
 
     /// The next event; `None` after the last. May be dropped and called again: nothing is lost.
