@@ -256,7 +256,10 @@ async fn forget(unit: &mut Unit<'_>, (time, limit): &(i64, i64)) -> Inner<Saved<
 
 fn page(asked: &AttemptsAsked) -> Result<QueryBuilder<Sqlite>> {
     let mut query = QueryBuilder::new(
-        "SELECT * FROM attempts AS a JOIN attempt_facets AS f ON f.id = a.facet
+        "SELECT a.*, f.kind, f.owner, f.api_key, f.capability, f.route, f.preset, f.model,
+             f.provider, f.account, n.code, n.reason, n.message, n.http_status, n.excerpt,
+             n.upstream_request_id, n.billed_input_tokens, n.billed_output_tokens, n.reported_cost
+         FROM attempts AS a JOIN attempt_facets AS f ON f.id = a.facet
          LEFT JOIN attempt_notes AS n ON n.attempt = a.id WHERE ",
     );
     wanted::push(&mut query, &asked.wanted);
