@@ -7,7 +7,7 @@ use mediary_proto::{
     admin::{
         account_service_server::AccountServiceServer, api_key_service_server::ApiKeyServiceServer,
         audit_service_server::AuditServiceServer, catalog_service_server::CatalogServiceServer,
-        route_service_server::RouteServiceServer,
+        route_service_server::RouteServiceServer, usage_service_server::UsageServiceServer,
     },
     v1::{
         model_service_server::ModelServiceServer, server_service_server::ServerServiceServer,
@@ -24,6 +24,7 @@ use crate::{
     clock::Clock,
     config::{AnonymousRole, Config, Environment, Loaded},
     http::{self, Readiness},
+    ledger::Ledger,
     listener::{self, Entrance, Signals, tls::Tls},
     providers::{self, Setup},
     registry::{Base, Keeper, ProviderRow, Registry, Rows, Snapshot},
@@ -44,6 +45,7 @@ use crate::{
         stall::Stalls,
         text::TextApi,
         trail::Trail,
+        usage::UsageApi,
     },
     transport::Http,
     vault::{self, Readable, Vault},
@@ -61,6 +63,7 @@ pub struct App {
     store: Shared,
     access: Access,
     keeper: Arc<Keeper>,
+    ledger: Ledger,
 }
 
 impl App {
@@ -86,12 +89,24 @@ impl App {
         let keeper = Arc::new(keeper);
         keeper.begin().await?;
         needs_a_key(&config, &ways, &access)?;
+        let ledger = Ledger::begin(store.clone(), clock.clone()).await.map_err(text)?;
 
         let served = service::served();
         let stalls = Stalls::new(clock.clone(), config.stream.stall_timeout.get());
         let (health, health_service) = tonic_health::server::health_reporter();
         let pages = Arc::new(PageTokens::new(&salt, clock.clone()));
-        let services = services(&config, &registry, &keeper, &store, &pages, &clock, &signals)
+        let desk = Desk::new(clock.clone(), ledger.clone());
+        let services = services(&config, &registry, &keeper, &store, &pages, &desk, &signals)
+            .add_service(
+                UsageServiceServer::new(UsageApi::new(
+                    store.clone(),
+                    ledger.clone(),
+                    registry.clone(),
+                    pages.clone(),
+                    clock.clone(),
+                ))
+                .max_decoding_message_size(config.listen.max_message_bytes),
+            )
             .add_service(health_service)
             .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1().map_err(text)?)
             .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1alpha().map_err(text)?);
@@ -131,6 +146,7 @@ impl App {
             store,
             access,
             keeper,
+            ledger,
         })
     }
 
@@ -165,7 +181,7 @@ impl App {
     /// Answers until it is told to stop, and returns once every connection has ended.
     pub async fn run(self) {
         let Self { entrances, config, clock, signals, readiness, health, .. } = self;
-        let Self { stalls, store, access, keeper, .. } = self;
+        let Self { stalls, store, access, keeper, ledger, .. } = self;
         readiness.set(true);
         set_health(&health, true).await;
         let draining = async {
@@ -189,9 +205,11 @@ impl App {
             () = async { certificates.await; std::future::pending().await } => {}
             () = keeper.follow() => {}
             () = keeper.tidy(&clock) => {}
+            () = ledger.sweep(config.usage.retention.get()) => {}
             () = access.note_use(store.api_keys()) => {}
         }
         access.note_use_now(store.api_keys()).await;
+        ledger.close().await;
         store.close().await;
     }
 }
@@ -292,15 +310,16 @@ fn services(
     keeper: &Arc<Keeper>,
     store: &Shared,
     pages: &Arc<PageTokens>,
-    clock: &Clock,
+    desk: &Desk,
     signals: &Signals,
 ) -> Services {
+    let clock = &desk.clock;
     let most = config.listen.max_message_bytes;
     let public = config.server.public_base_uri.as_deref();
     let server = ServerApi::new(&config.listen, public, clock.wall());
     let text = TextApi::new(
         registry.clone(),
-        Desk::new(clock.clone()),
+        desk.clone(),
         config.stream.heartbeat_interval.get(),
         config.catalog.auto_includes_sandbox,
         signals.closing.clone(),

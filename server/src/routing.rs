@@ -15,5 +15,5 @@ pub use self::{
     embed::{check_size, embed},
     left_out::{LeftOut, Why},
     plan::{Candidate, Setting, Wish, plan, survey},
-    run::{Outcome, Run, Step},
+    run::{Attempt, Outcome, Run, Step},
 };

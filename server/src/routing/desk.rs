@@ -1,14 +1,15 @@
 //! What is known of a call beside what it asks, and who hears how its attempts end.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use mediary_domain::{Capability, Error};
+use mediary_domain::{Capability, Error, Result};
 use tracing::debug;
 
 use super::run::Attempt;
 use crate::{
-    access::{Caller, Key},
+    access::{Caller, Key, Role},
     clock::Clock,
+    ledger::{Entry, Ledger},
 };
 
 /// Whose call it is, and what it is for.
@@ -18,6 +19,7 @@ pub struct CallFacts {
     pub kind: CallKind,
     pub capability: Capability,
     pub owner: Arc<str>,
+    pub role: Role,
     /// `None` = it came without one.
     pub key: Option<Arc<Key>>,
     /// The task that was named, as `routes/{task}`. Empty = none was.
@@ -39,6 +41,7 @@ impl CallFacts {
             kind,
             capability,
             owner: caller.owner.clone(),
+            role: caller.role,
             key: caller.key.clone(),
             route: String::new(),
             labels: BTreeMap::new(),
@@ -50,15 +53,28 @@ impl CallFacts {
 #[derive(Clone)]
 pub struct Desk {
     pub clock: Clock,
+    ledger: Ledger,
 }
 
 impl Desk {
-    pub fn new(clock: Clock) -> Self {
-        Self { clock }
+    pub fn new(clock: Clock, ledger: Ledger) -> Self {
+        Self { clock, ledger }
     }
 
-    /// Hears of an attempt that has ended: exactly once of each, however it ended.
-    pub fn ended(&self, call: &CallFacts, attempt: &Attempt) {
+    /// Waits until what a call does can be kept: before it is routed, and for a moment only.
+    pub async fn admit(&self) -> Result<()> {
+        self.ledger.admit().await
+    }
+
+    /// Hears of an attempt that has ended: exactly once of each, however it ended. `accepted` is
+    /// when its call was; `is_last` tells that no other attempt is to follow.
+    pub fn ended(
+        &self,
+        call: &Arc<CallFacts>,
+        attempt: &Attempt,
+        accepted: Instant,
+        is_last: bool,
+    ) {
         debug!(
             call = %call.id,
             kind = ?call.kind,
@@ -75,5 +91,11 @@ impl Desk {
             "attempt {} has ended",
             attempt.index,
         );
+        self.ledger.note(Entry {
+            call: call.clone(),
+            attempt: attempt.clone(),
+            is_last,
+            call_took: self.clock.now().saturating_duration_since(accepted),
+        });
     }
 }

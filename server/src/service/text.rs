@@ -128,6 +128,7 @@ impl TextApi {
     }
 
     async fn generate(&self, asked: Asked, caller: &Caller) -> Result<GenerateTextResponse> {
+        self.desk.admit().await?;
         let id = self.clock.resource_id('g').into();
         answer::collect(self.accept(asked, caller, id)?, &self.closing).await
     }
@@ -154,7 +155,10 @@ impl TextApi {
         }
     }
 
-    fn stream(&self, request: Request<StreamTextRequest>) -> Result<BoxStream<StreamTextResponse>> {
+    async fn stream(
+        &self,
+        request: Request<StreamTextRequest>,
+    ) -> Result<BoxStream<StreamTextResponse>> {
         let (caller, deadline) = (change::caller(&request)?, deadline(&request));
         let asked = Asked::stream(request.into_inner(), &caller)?;
         let id: Arc<str> = self.clock.resource_id('g').into();
@@ -165,6 +169,7 @@ impl TextApi {
             request_id: asked.request_id.clone(),
             request: asked.fingerprint.clone(),
         };
+        self.desk.admit().await?;
         // Routed before it is noted: what is refused leaves nothing behind.
         let accepted = self.accept(asked, &caller, id)?;
         let events = match self.generations.open(terms)? {
@@ -226,7 +231,7 @@ impl TextService for TextApi {
         &self,
         request: Request<StreamTextRequest>,
     ) -> Result<Response<BoxStream<StreamTextResponse>>, Status> {
-        let events = self.stream(request);
+        let events = self.stream(request).await;
         events.map(Response::new).map_err(|error| status(&error))
     }
 
