@@ -16,19 +16,20 @@ use mediary_proto::{
 };
 use mediary_store::{RegistryRows, Shared};
 use mediary_store_sqlite::{Settings, SqliteStore};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tonic_health::server::HealthReporter;
 use tracing::info;
 
 use crate::{
     access::{Access, Caller, Role, Terms},
-    clock::Clock,
+    clock::{Clock, Steady},
     config::{AnonymousRole, Config, Environment, Loaded},
     http::{self, Readiness},
     ledger::Ledger,
     listener::{self, Entrance, Signals, tls::Tls},
     providers::{self, Setup},
-    registry::{Base, Keeper, ProviderRow, Registry, Rows, Snapshot},
-    routing::Desk,
+    registry::{Account, Base, Keeper, ProviderRow, Registry, Rows, Snapshot},
+    routing::{Accounts, Desk, Limits},
     service::{
         self,
         account::AccountApi,
@@ -64,6 +65,10 @@ pub struct App {
     access: Access,
     keeper: Arc<Keeper>,
     ledger: Ledger,
+    desk: Desk,
+    account_api: AccountApi,
+    /// Accounts whose keys calls have found to be refused.
+    rejected: UnboundedReceiver<Arc<Account>>,
 }
 
 impl App {
@@ -90,13 +95,27 @@ impl App {
         keeper.begin().await?;
         needs_a_key(&config, &ways, &access)?;
         let ledger = Ledger::begin(store.clone(), clock.clone()).await.map_err(text)?;
+        let limits = limits(&store, &clock).await?;
+        let (accounts, rejected) = Accounts::new(clock.clone(), limits);
 
         let served = service::served();
         let stalls = Stalls::new(clock.clone(), config.stream.stall_timeout.get());
         let (health, health_service) = tonic_health::server::health_reporter();
         let pages = Arc::new(PageTokens::new(&salt, clock.clone()));
-        let desk = Desk::new(clock.clone(), ledger.clone());
+        let account_api = AccountApi::new(
+            store.clone(),
+            keeper.clone(),
+            registry.clone(),
+            accounts.clone(),
+            pages.clone(),
+            clock.clone(),
+        );
+        let desk = Desk::new(clock.clone(), accounts, ledger.clone());
         let services = services(&config, &registry, &keeper, &store, &pages, &desk, &signals)
+            .add_service(
+                AccountServiceServer::new(account_api.clone())
+                    .max_decoding_message_size(config.listen.max_message_bytes),
+            )
             .add_service(
                 UsageServiceServer::new(UsageApi::new(
                     store.clone(),
@@ -147,6 +166,9 @@ impl App {
             access,
             keeper,
             ledger,
+            desk,
+            account_api,
+            rejected,
         })
     }
 
@@ -182,6 +204,7 @@ impl App {
     pub async fn run(self) {
         let Self { entrances, config, clock, signals, readiness, health, .. } = self;
         let Self { stalls, store, access, keeper, ledger, .. } = self;
+        let Self { desk, account_api, rejected, .. } = self;
         readiness.set(true);
         set_health(&health, true).await;
         let draining = async {
@@ -207,11 +230,21 @@ impl App {
             () = keeper.tidy(&clock) => {}
             () = ledger.sweep(config.usage.retention.get()) => {}
             () = access.note_use(store.api_keys()) => {}
+            () = account_api.keep_rejections(rejected) => {}
         }
+        desk.accounts.limits().close().await;
         access.note_use_now(store.api_keys()).await;
         ledger.close().await;
         store.close().await;
     }
+}
+
+/// The limits of this process; their time goes on from where another has left it.
+async fn limits(store: &Shared, clock: &Clock) -> Result<Limits, String> {
+    let quotas = store.quotas();
+    let steady = Steady::new(clock.clone(), quotas.steady_time().await.map_err(text)?);
+    quotas.keep_steady_time(steady.begin()).await.map_err(text)?;
+    Ok(Limits::new(store.clone(), steady))
 }
 
 async fn open_store(config: &Config) -> Result<Shared, String> {
@@ -326,18 +359,12 @@ fn services(
     );
     let models = ModelApi::new(
         registry.clone(),
+        desk.accounts.clone(),
         pages.clone(),
         clock.clone(),
         config.catalog.auto_includes_sandbox,
     );
     let catalog = CatalogApi::new(store.clone(), keeper.clone(), registry.clone(), clock.clone());
-    let accounts = AccountApi::new(
-        store.clone(),
-        keeper.clone(),
-        registry.clone(),
-        pages.clone(),
-        clock.clone(),
-    );
     let routes = RouteApi::new(
         store.clone(),
         keeper.clone(),
@@ -352,7 +379,6 @@ fn services(
         .add_service(ModelServiceServer::new(models).max_decoding_message_size(most))
         .add_service(TextServiceServer::new(text).max_decoding_message_size(most))
         .add_service(CatalogServiceServer::new(catalog).max_decoding_message_size(most))
-        .add_service(AccountServiceServer::new(accounts).max_decoding_message_size(most))
         .add_service(RouteServiceServer::new(routes).max_decoding_message_size(most))
         .add_service(ApiKeyServiceServer::new(keys).max_decoding_message_size(most))
         .add_service(AuditServiceServer::new(audit).max_decoding_message_size(most))

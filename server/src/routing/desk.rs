@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use mediary_domain::{Capability, Error, Result};
 use tracing::debug;
 
-use super::run::Attempt;
+use super::{accounts::Accounts, run::Attempt};
 use crate::{
     access::{Caller, Key, Role},
     clock::Clock,
@@ -53,12 +53,13 @@ impl CallFacts {
 #[derive(Clone)]
 pub struct Desk {
     pub clock: Clock,
+    pub accounts: Accounts,
     ledger: Ledger,
 }
 
 impl Desk {
-    pub fn new(clock: Clock, ledger: Ledger) -> Self {
-        Self { clock, ledger }
+    pub fn new(clock: Clock, accounts: Accounts, ledger: Ledger) -> Self {
+        Self { clock, accounts, ledger }
     }
 
     /// Waits until what a call does can be kept: before it is routed, and for a moment only.
@@ -75,6 +76,7 @@ impl Desk {
         accepted: Instant,
         is_last: bool,
     ) {
+        self.accounts.ended(attempt);
         debug!(
             call = %call.id,
             kind = ?call.kind,

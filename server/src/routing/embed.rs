@@ -12,7 +12,9 @@ use mediary_domain::{
 use tracing::warn;
 
 use super::{
+    accounts::Place,
     desk::{CallFacts, Desk},
+    limits::Expected,
     plan::{Candidate, Plan},
     run::{Attempt, Outcome},
 };
@@ -48,13 +50,23 @@ pub async fn embed(
             Err(_) if waiting.peek().is_some() => continue,
             Err(error) => return Err(error),
         };
+        let place = match enter(&candidate, call, facts, desk, waiting.peek().is_none()).await {
+            Ok(place) => place,
+            Err(error) if waiting.peek().is_some() => {
+                if matches!(error.retry(), Retry::Later(_)) {
+                    curable = Some(error);
+                }
+                continue;
+            }
+            Err(error) => return Err(told(error, curable, outcome.attempts.len())),
+        };
         let cx = CallContext {
             provider: candidate.provider.clone(),
             model: candidate.model.clone(),
             account: candidate.account.clone(),
         };
         let mut asking =
-            Asking::begin(&candidate, outcome.attempts.len() + 1, facts, desk, accepted);
+            Asking::begin(&candidate, place, outcome.attempts.len() + 1, facts, desk, accepted);
         let asked = ask(&candidate, &cx, &call.texts, &options, &mut asking.embedded).await;
         let failure = asked.err();
         let goes_on =
@@ -93,6 +105,8 @@ struct Asking<'a> {
     desk: &'a Desk,
     facts: &'a Arc<CallFacts>,
     accepted: Instant,
+    /// What it holds of limits, until it is settled.
+    place: Option<Place>,
     attempt: Attempt,
     is_over: bool,
     embedded: Embedded,
@@ -101,6 +115,7 @@ struct Asking<'a> {
 impl<'a> Asking<'a> {
     fn begin(
         candidate: &Candidate,
+        place: Place,
         index: usize,
         facts: &'a Arc<CallFacts>,
         desk: &'a Desk,
@@ -122,7 +137,8 @@ impl<'a> Asking<'a> {
             cost: PicoUsd::default(),
         };
         let embedded = Embedded::default();
-        Self { desk, facts, accepted, attempt, is_over: false, embedded }
+        let place = Some(place);
+        Self { desk, facts, accepted, place, attempt, is_over: false, embedded }
     }
 
     fn end(mut self, failure: Option<Error>, is_last: bool) -> (Attempt, Embedded) {
@@ -141,6 +157,9 @@ impl<'a> Asking<'a> {
         attempt.end = Some(self.desk.clock.wall());
         attempt.failure = failure;
         self.desk.ended(self.facts, attempt, self.accepted, is_last);
+        if let Some(place) = self.place.take() {
+            place.settle(attempt.usage.as_ref(), attempt.cost);
+        }
     }
 }
 
@@ -159,6 +178,25 @@ fn told(error: Error, curable: Option<Error>, tried: usize) -> Error {
         _ => error,
     };
     if tried > 1 { error.fact("attempts", tried.to_string()) } else { error }
+}
+
+/// Lets the call in, limits included.
+async fn enter(
+    candidate: &Candidate,
+    call: &EmbedCall,
+    facts: &CallFacts,
+    desk: &Desk,
+    is_last: bool,
+) -> Result<Place> {
+    let expected = || {
+        let input = call.texts.iter().map(|text| accounting::of_text(text.len())).sum();
+        let usage = TokenUsage { input, ..TokenUsage::default() };
+        Expected::of(&usage, &candidate.model.prices_at(desk.clock.wall()))
+    };
+    let (key, is_last) = (facts.key.as_deref(), candidate.is_last_resort || is_last);
+    let (place, demands) =
+        desk.accounts.enter(&candidate.account, key, expected, is_last, false)?;
+    Ok(place.holding(desk.accounts.limits().reserve(demands).await?))
 }
 
 /// All texts, as many at a time as the model takes. What came before a failure was paid for.

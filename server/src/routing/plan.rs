@@ -5,21 +5,21 @@
 use std::{sync::Arc, time::SystemTime};
 
 use mediary_domain::{
-    Capability, ChatCall, Error, Kind, PicoUsd, Result, Target, TokenUsage, Warning, cost_of_tokens,
+    Capability, ChatCall, Error, Kind, PicoUsd, Result, Retry, Target, TokenUsage, Warning,
+    cost_of_tokens,
 };
 
 use super::{
+    accounts::{Accounts, Closed},
     fit::fit,
     left_out::{self, LeftOut, Why},
+    limits::Expected,
 };
 use crate::{
     access::Permit,
     provider::{Account, ModelRow, Provider, ProviderRow, accounting},
     registry::{Entry, Lifecycle, RouteRow, Snapshot},
 };
-
-/// Tokens of an answer whose length nobody has limited, for an estimate.
-const USUAL_OUTPUT: i64 = 1_000;
 
 /// What the caller wants, beside the call itself.
 pub struct Wish {
@@ -51,10 +51,11 @@ fn task_of(named: &str) -> &str {
 
 /// What does not depend on the call.
 #[derive(Clone, Copy)]
-pub struct Setting {
+pub struct Setting<'a> {
     /// Whether target `auto` may be answered by the sandbox.
     pub sandbox_in_auto: bool,
     pub now: SystemTime,
+    pub accounts: &'a Accounts,
 }
 
 /// Who is asked.
@@ -77,10 +78,25 @@ pub struct Candidate {
     pub preset: Arc<str>,
     pub call: Arc<ChatCall>,
     pub warnings: Vec<Warning>,
+    /// Nobody else could be asked, although its calls fail: it is tried, one call at a time.
+    pub is_last_resort: bool,
+}
+
+impl Candidate {
+    /// What the call will probably use here.
+    pub fn expected(&self, now: SystemTime) -> Expected {
+        let usage = accounting::expected(&self.model, &self.call);
+        Expected::of(&usage, &self.model.prices_at(now))
+    }
 }
 
 /// The plan for a call.
-pub fn plan(snapshot: &Snapshot, wish: &Wish, call: ChatCall, setting: Setting) -> Result<Plan> {
+pub fn plan(
+    snapshot: &Snapshot,
+    wish: &Wish,
+    call: ChatCall,
+    setting: Setting<'_>,
+) -> Result<Plan> {
     let survey = survey(snapshot, wish, call, setting)?;
     if survey.candidates.is_empty() { Err(refusal(&survey, wish)) } else { Ok(survey) }
 }
@@ -90,7 +106,7 @@ pub fn survey(
     snapshot: &Snapshot,
     wish: &Wish,
     mut call: ChatCall,
-    setting: Setting,
+    setting: Setting<'_>,
 ) -> Result<Plan> {
     let route = match &wish.target {
         Target::Route(task) => Some(route(snapshot, task, wish)?),
@@ -109,12 +125,13 @@ pub fn survey(
     }
     let call = Arc::new(call);
     let mut survey = Plan { candidates: Vec::new(), left_out: Vec::new(), call: call.clone() };
+    let mut last_resort = None;
     for (at, one) in named.iter().enumerate() {
         let model = match one {
             Named::Model(model) => model,
             Named::Unknown(name, error) => {
                 let why = Why::Unknown(error.clone());
-                survey.left_out.push(LeftOut { model: name.clone(), why });
+                survey.left_out.push(LeftOut::model(name, why));
                 continue;
             }
         };
@@ -125,20 +142,46 @@ pub fn survey(
         let most = route.and_then(|route| route.max_cost_pico_usd);
         match considered(snapshot, entry, model, wish, &call, most, setting.now) {
             Ok((call, warnings)) => {
-                for account in entry.accounts.iter().filter(|account| account.serves(model)) {
-                    survey.candidates.push(Candidate {
-                        provider: entry.row.clone(),
-                        adapter: entry.adapters.of(model).clone(),
-                        model: model.clone(),
-                        account: account.clone(),
-                        preset: Arc::default(),
-                        call: call.clone(),
-                        warnings: warnings.clone(),
+                let candidate = |account: &Arc<Account>| Candidate {
+                    provider: entry.row.clone(),
+                    adapter: entry.adapters.of(model).clone(),
+                    model: model.clone(),
+                    account: account.clone(),
+                    preset: Arc::default(),
+                    call: call.clone(),
+                    warnings: warnings.clone(),
+                    is_last_resort: false,
+                };
+                let serving = entry.accounts.iter().filter(|account| account.serves(model));
+                let expected = || {
+                    let usage = wish.expected_usage;
+                    let usage = usage.unwrap_or_else(|| accounting::expected(model, &call));
+                    Expected::of(&usage, &model.prices_at(setting.now))
+                };
+                let choice = setting.accounts.choose(serving, expected);
+                survey.candidates.extend(choice.open.iter().map(candidate));
+                for (account, closed) in choice.closed {
+                    if matches!(closed, Closed::Broken(_)) && last_resort.is_none() {
+                        last_resort = Some(candidate(&account));
+                    }
+                    survey.left_out.push(LeftOut {
+                        model: model.name.clone(),
+                        account: Some(account),
+                        why: closed.into(),
                     });
                 }
             }
-            Err(why) => survey.left_out.push(LeftOut { model: model.name.clone(), why }),
+            Err(why) => survey.left_out.push(LeftOut::model(&model.name, why)),
         }
+    }
+    if survey.candidates.is_empty()
+        && let Some(last) = last_resort
+    {
+        let is_it = |one: &LeftOut| {
+            one.account.as_ref().is_some_and(|account| account.id == last.account.id)
+        };
+        survey.left_out.retain(|one| one.model != last.model.name || !is_it(one));
+        survey.candidates.push(Candidate { is_last_resort: true, ..last });
     }
     if !wish.allow_fallback && survey.candidates.len() > 1 {
         let chosen = survey.candidates[0].model.name.clone();
@@ -146,7 +189,7 @@ pub fn survey(
             survey.candidates.drain(1..).map(|one| one.model.name.clone()).collect();
         beyond.dedup();
         beyond.retain(|model| *model != chosen);
-        let beyond = beyond.into_iter().map(|model| LeftOut { model, why: Why::NoFallback });
+        let beyond = beyond.into_iter().map(|model| LeftOut::model(&model, Why::NoFallback));
         survey.left_out.extend(beyond);
     }
     Ok(survey)
@@ -192,7 +235,12 @@ fn route<'a>(snapshot: &'a Snapshot, named: &str, wish: &Wish) -> Result<&'a Rou
 }
 
 /// What a route names; one that leads nowhere does not stop the others.
-fn of_route(snapshot: &Snapshot, route: &RouteRow, wish: &Wish, setting: Setting) -> Vec<Named> {
+fn of_route(
+    snapshot: &Snapshot,
+    route: &RouteRow,
+    wish: &Wish,
+    setting: Setting<'_>,
+) -> Vec<Named> {
     let mut named = Vec::new();
     for target in route.targets() {
         match of_target(snapshot, target, wish, setting) {
@@ -215,7 +263,7 @@ fn of_target(
     snapshot: &Snapshot,
     target: &Target,
     wish: &Wish,
-    setting: Setting,
+    setting: Setting<'_>,
 ) -> Result<Vec<Named>> {
     match target {
         Target::Model(name) => Ok(vec![Named::Model(snapshot.named(name)?)]),
@@ -284,21 +332,24 @@ fn expected_cost(
     now: SystemTime,
 ) -> Option<PicoUsd> {
     let prices = model.prices_at(now);
-    let usage = wish.expected_usage.unwrap_or_else(|| {
-        let limit = call.parameters.max_output_tokens;
-        let output = limit.unwrap_or(USUAL_OUTPUT);
-        TokenUsage {
-            input: accounting::estimate_input(call),
-            output: output.min(model.max_output_tokens.unwrap_or(i64::MAX)),
-            ..TokenUsage::default()
-        }
-    });
+    let usage = wish.expected_usage.unwrap_or_else(|| accounting::expected(model, call));
     (!prices.is_empty()).then(|| cost_of_tokens(&usage, &prices))
 }
 
 /// What a caller hears when nobody is left.
 fn refusal(survey: &Plan, wish: &Wish) -> Error {
-    let mut errors = survey.left_out.iter().filter_map(|one| one.why.error());
+    let errors = || survey.left_out.iter().filter_map(|one| one.why.error());
+    // Who has only to wait is told for how long.
+    let wait = |error: &Error| match error.retry() {
+        Retry::Later(wait) => Some(wait),
+        Retry::Never | Retry::Elsewhere => None,
+    };
+    if let Some(soonest) =
+        errors().filter_map(|error| Some((wait(error)?, error))).min_by_key(|one| one.0)
+    {
+        return soonest.1.clone();
+    }
+    let mut errors = errors();
     let is_auto = matches!(wish.target, Target::Auto) && wish.fallback_models.is_empty();
     let first = if is_auto {
         errors.find(|error| error.kind() != Kind::NoUsableAccount)

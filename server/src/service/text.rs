@@ -100,11 +100,20 @@ impl TextApi {
         }
     }
 
-    fn setting(&self) -> Setting {
-        Setting { sandbox_in_auto: self.sandbox_in_auto, now: self.clock.wall() }
+    fn setting(&self) -> Setting<'_> {
+        Setting {
+            sandbox_in_auto: self.sandbox_in_auto,
+            now: self.clock.wall(),
+            accounts: &self.desk.accounts,
+        }
     }
 
-    fn accept(&self, asked: Asked, caller: &Caller, generation: Arc<str>) -> Result<Accepted> {
+    async fn accept(
+        &self,
+        asked: Asked,
+        caller: &Caller,
+        generation: Arc<str>,
+    ) -> Result<Accepted> {
         let snapshot = self.registry.now();
         let wish = &asked.wish;
         let call = CallFacts {
@@ -115,12 +124,15 @@ impl TextApi {
         let plan = plan(&snapshot, wish, asked.call, self.setting())?;
         let reasoning = plan.call.parameters.reasoning.as_ref();
         let include_reasoning = reasoning.is_some_and(|reasoning| reasoning.include);
-        let first = &plan.candidates[0];
+        let mut run =
+            Run::new(plan, call.into(), self.desk.clone()).restarting(asked.allow_restart);
+        run.begin().await?;
+        let first = run.first().ok_or_else(|| Error::bug("a call began with nobody"))?;
         Ok(Accepted {
             warnings: first.warnings.clone(),
             model: first.model.name.clone(),
             provider: first.provider.name(),
-            run: Run::new(plan, call.into(), self.desk.clone()).restarting(asked.allow_restart),
+            run,
             resumable_until: asked.grace.map(|_| self.clock.wall() + RETENTION),
             generation,
             include_reasoning,
@@ -130,7 +142,7 @@ impl TextApi {
     async fn generate(&self, asked: Asked, caller: &Caller) -> Result<GenerateTextResponse> {
         self.desk.admit().await?;
         let id = self.clock.resource_id('g').into();
-        answer::collect(self.accept(asked, caller, id)?, &self.closing).await
+        answer::collect(self.accept(asked, caller, id).await?, &self.closing).await
     }
 
     /// Answers, unless the same request was answered already.
@@ -171,7 +183,7 @@ impl TextApi {
         };
         self.desk.admit().await?;
         // Routed before it is noted: what is refused leaves nothing behind.
-        let accepted = self.accept(asked, &caller, id)?;
+        let accepted = self.accept(asked, &caller, id).await?;
         let events = match self.generations.open(terms)? {
             Known::Same(generation) => {
                 let listening = self.generations.listen(generation);

@@ -15,8 +15,8 @@ pub struct Lease {
     pub limit: i64,
     /// At most so much.
     pub want: i64,
-    /// What was leased before and not used, and for which stretch.
-    pub unused: Option<(i64, i64)>,
+    /// Stretches, and what was leased for them and not used. Negative: what was used beyond that.
+    pub unused: Vec<(i64, i64)>,
 }
 
 /// What a limit gave out.

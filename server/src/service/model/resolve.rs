@@ -13,7 +13,7 @@ use mediary_proto::v1::{
 use super::ModelApi;
 use crate::{
     access::{Caller, Role},
-    registry::{AuthScheme, ModelRow, Snapshot},
+    registry::{Account, AuthScheme, ModelRow, ProviderRow, Snapshot},
     routing::{Candidate, LeftOut, Setting, Why, Wish, survey},
     service::{
         problems::Problems,
@@ -42,7 +42,8 @@ impl ModelApi {
         let wish = Wish { permit: caller.permit(), expected_usage: expected, ..wish };
         problems.result(())?;
         let call = ChatCall { messages: Vec::new(), parameters };
-        let setting = Setting { sandbox_in_auto: self.sandbox_in_auto, now };
+        let setting =
+            Setting { sandbox_in_auto: self.sandbox_in_auto, now, accounts: &self.accounts };
         let survey = survey(&snapshot, &wish, call, setting)?;
         let cost = |model: &ModelRow| {
             let prices = model.prices_at(now);
@@ -142,15 +143,20 @@ fn candidate(at: usize, one: &Candidate, role: Role) -> TargetCandidate {
     };
     TargetCandidate {
         model: one.model.name.clone(),
-        account_hint: if role >= Role::Operator && one.provider.auth.scheme != AuthScheme::None {
-            one.account.display_name.clone()
-        } else {
-            String::new()
-        },
+        account_hint: hint(&one.provider, &one.account, role),
         reason: reason.to_owned(),
         usable: true,
         detail: detail.to_owned(),
         estimated_cost_pico_usd: None,
+    }
+}
+
+/// Which account, for those who may know it and where there is more than one to tell apart.
+fn hint(provider: &ProviderRow, account: &Account, role: Role) -> String {
+    if role >= Role::Operator && provider.auth.scheme != AuthScheme::None {
+        account.display_name.clone()
+    } else {
+        String::new()
     }
 }
 
@@ -173,9 +179,13 @@ fn left_out(
             entry.accounts.iter().take(3).map(|account| account.why_not(model)).collect();
         detail = format!("no account can be used: {}", each.join("; "));
     }
+    let account = one.account.as_ref().and_then(|account| {
+        let entry = snapshot.providers.get(&account.provider)?;
+        Some(hint(&entry.row, account, role))
+    });
     TargetCandidate {
         model: one.model.clone(),
-        account_hint: String::new(),
+        account_hint: account.unwrap_or_default(),
         reason: one.why.word().to_owned(),
         usable: false,
         detail,

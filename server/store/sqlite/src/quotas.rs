@@ -29,7 +29,7 @@ impl Quotas for SqliteStore {
 
 async fn lease_out(unit: &mut Unit<'_>, lease: &Lease) -> Inner<Saved<Leased>> {
     let Lease { subject, meter, slot, since, limit, want, unused } = lease;
-    if let Some((slot, amount)) = unused {
+    for (slot, amount) in unused {
         reduce(unit, subject, meter, *slot, *amount).await?;
     }
     sqlx::query!(

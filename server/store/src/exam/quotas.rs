@@ -14,7 +14,7 @@ fn lease(slot: i64, want: i64) -> Lease {
         since: slot - 2,
         limit: 10,
         want,
-        unused: None,
+        unused: Vec::new(),
     }
 }
 
@@ -59,7 +59,7 @@ pub async fn what_was_not_used_can_be_had_again(store: &Shared) {
     assert_eq!(quotas.give_back(vec![unused(4)]).await, Ok(()));
     assert_eq!(quotas.lease(lease(2, 10)).await.map(|leased| leased.granted), Ok(4));
     // With the next question, too.
-    let with = Lease { unused: Some((2, 3)), ..lease(3, 10) };
+    let with = Lease { unused: vec![(2, 3)], ..lease(3, 10) };
     assert_eq!(quotas.lease(with).await.map(|leased| leased.granted), Ok(3));
     // More than was taken makes no more of it.
     assert_eq!(quotas.give_back(vec![unused(1_000)]).await, Ok(()));
