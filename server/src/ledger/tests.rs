@@ -149,7 +149,7 @@ impl Sample {
 
 async fn kept(store: &Moody) -> Vec<AttemptRow> {
     let asked = AttemptsAsked { limit: u32::MAX, ..AttemptsAsked::default() };
-    store.inner.list(asked).await.unwrap().rows
+    store::Ledger::list(&store.inner, asked).await.unwrap().rows
 }
 
 #[tokio::test(flavor = "multi_thread")]
