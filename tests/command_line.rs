@@ -14,7 +14,7 @@ use support::{
 use tempfile::TempDir;
 
 const SANDBOX: [&str; 3] = ["chat", "-m", "sandbox-text"];
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 16] = [
     "serve",
     "config",
     "completions",
@@ -26,6 +26,8 @@ const COMMANDS: [&str; 14] = [
     "accounts",
     "routes",
     "resolve",
+    "usage",
+    "attempts",
     "audit",
     "doctor",
     "profile",
@@ -334,6 +336,8 @@ fn nobody_listening_is_3() {
         &["routes", "show", "text"],
         &["resolve"],
         &["audit"],
+        &["usage"],
+        &["attempts"],
         &["doctor"],
     ] {
         let ran = run(folder.path(), &[], &[command, &["--url", &url]].concat(), "");

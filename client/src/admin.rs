@@ -1,10 +1,11 @@
 //! What a server keeps beside its catalog, as lists that read page after page: keys of callers,
-//! accounts, routes, and what was changed. All other calls of these services: `Client::call`.
+//! accounts, routes, what was changed, and what was used. All other calls of these services: `Client::call`.
 
 use futures::Stream;
 use mediary_proto::admin::{
-    Account, ApiKey, AuditEvent, ListAccountsRequest, ListApiKeysRequest, ListAuditEventsRequest,
-    ListRoutesRequest, Route,
+    Account, ApiKey, AttemptRecord, AuditEvent, ListAccountsRequest, ListApiKeysRequest,
+    ListAttemptsRequest, ListAuditEventsRequest, ListRoutesRequest, QueryUsageRequest, Route,
+    UsageBucket,
 };
 
 use crate::{Client, Result, pages::items};
@@ -80,6 +81,41 @@ impl Client {
                     })
                     .await?;
                 Ok((page.audit_events, page.next_page_token))
+            }
+        })
+    }
+    /// What was used within a time, bucket by bucket.
+    pub fn query_usage(
+        &self,
+        request: QueryUsageRequest,
+    ) -> impl Stream<Item = Result<UsageBucket>> + Send + use<> {
+        let client = self.clone();
+        items(request.page_token.clone(), move |page_token| {
+            let client = client.clone();
+            let request = QueryUsageRequest { page_token, ..request.clone() };
+            async move {
+                let page = client
+                    .call(request, async |raw, request| raw.usage().query_usage(request).await)
+                    .await?;
+                Ok((page.usage_buckets, page.next_page_token))
+            }
+        })
+    }
+
+    /// Every attempt at a provider that is kept, newest first unless asked otherwise.
+    pub fn list_attempts(
+        &self,
+        request: ListAttemptsRequest,
+    ) -> impl Stream<Item = Result<AttemptRecord>> + Send + use<> {
+        let client = self.clone();
+        items(request.page_token.clone(), move |page_token| {
+            let client = client.clone();
+            let request = ListAttemptsRequest { page_token, ..request.clone() };
+            async move {
+                let page = client
+                    .call(request, async |raw, request| raw.usage().list_attempts(request).await)
+                    .await?;
+                Ok((page.attempts, page.next_page_token))
             }
         })
     }

@@ -26,6 +26,7 @@ mod resolve;
 mod routes;
 mod show;
 mod table;
+mod usage;
 mod when;
 
 use std::process::ExitCode;
@@ -76,6 +77,10 @@ pub enum AtServer {
     Resolve(resolve::ResolveArgs),
     /// List who changed what
     Audit(audit::AuditArgs),
+    /// Add up what was used and what it cost
+    Usage(usage::UsageArgs),
+    /// List single attempts at providers, failed ones included
+    Attempts(usage::AttemptsArgs),
     /// Check the server and what it could use, with a fix for each finding
     Doctor,
 }
@@ -107,6 +112,9 @@ async fn call(place: &Place, out: &Out, command: AtServer) -> Result<(), Problem
         AtServer::Chat(_) | AtServer::Compare(_) | AtServer::Doctor if out.form == Output::Id => {
             Err(Problem::Usage("this has no ids: `-o id` is for lists and resources".to_owned()))
         }
+        AtServer::Chat(_) | AtServer::Doctor if out.form == Output::Csv => {
+            Err(Problem::Usage("this is no list: `-o csv` is for lists".to_owned()))
+        }
         AtServer::Chat(args) => chat::run(&client, out, &place.url, *args).await,
         AtServer::Compare(args) => compare::run(&client, out, args).await,
         AtServer::Models(args) => models::run(&client, out, args).await,
@@ -117,6 +125,8 @@ async fn call(place: &Place, out: &Out, command: AtServer) -> Result<(), Problem
         AtServer::Routes(command) => routes::run(&client, out, command).await,
         AtServer::Resolve(args) => resolve::run(&client, out, args).await,
         AtServer::Audit(args) => audit::run(&client, out, args).await,
+        AtServer::Usage(args) => usage::run(&client, out, args).await,
+        AtServer::Attempts(args) => usage::attempts(&client, out, args).await,
         AtServer::Doctor => doctor::run(&client, out, place).await,
     }
 }

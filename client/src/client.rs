@@ -9,7 +9,7 @@ use mediary_proto::{
     admin::{
         account_service_client::AccountServiceClient, api_key_service_client::ApiKeyServiceClient,
         audit_service_client::AuditServiceClient, catalog_service_client::CatalogServiceClient,
-        route_service_client::RouteServiceClient,
+        route_service_client::RouteServiceClient, usage_service_client::UsageServiceClient,
     },
     v1::{
         self, model_service_client::ModelServiceClient, server_service_client::ServerServiceClient,
@@ -265,6 +265,10 @@ impl Raw {
 
     pub fn audit(&self) -> AuditServiceClient<Transport> {
         AuditServiceClient::new(self.0.clone())
+    }
+
+    pub fn usage(&self) -> UsageServiceClient<Transport> {
+        UsageServiceClient::new(self.0.clone())
     }
 
     /// What any other generated client of `mediary_proto` can be made from.

@@ -7,7 +7,7 @@ use mediary_proto::{
     admin::{
         account_service_server::AccountServiceServer, api_key_service_server::ApiKeyServiceServer,
         audit_service_server::AuditServiceServer, catalog_service_server::CatalogServiceServer,
-        route_service_server::RouteServiceServer,
+        route_service_server::RouteServiceServer, usage_service_server::UsageServiceServer,
     },
     v1::{
         model_service_server::ModelServiceServer, server_service_server::ServerServiceServer,
@@ -25,6 +25,7 @@ use crate::{
     clock::{Clock, Steady},
     config::{AnonymousRole, Config, Environment, Loaded},
     http::{self, Figures, Readiness},
+    ledger::Ledger,
     listener::{self, Entrance, Signals, tls::Tls},
     providers::{self, Setup},
     registry::{Account, Base, Keeper, ProviderRow, Registry, Rows, Snapshot},
@@ -45,6 +46,7 @@ use crate::{
         stall::Stalls,
         text::TextApi,
         trail::Trail,
+        usage::UsageApi,
     },
     telemetry::Metrics,
     transport::Http,
@@ -63,6 +65,7 @@ pub struct App {
     store: Shared,
     access: Access,
     keeper: Arc<Keeper>,
+    ledger: Ledger,
     desk: Desk,
     account_api: AccountApi,
     /// Accounts whose keys calls have found to be refused.
@@ -93,6 +96,7 @@ impl App {
         let keeper = Arc::new(keeper);
         keeper.begin().await?;
         needs_a_key(&config, &ways, &access)?;
+        let ledger = Ledger::begin(store.clone(), clock.clone()).await.map_err(text)?;
         let limits = limits(&store, &clock).await?;
         let (accounts, rejected) = Accounts::new(clock.clone(), limits);
 
@@ -108,11 +112,21 @@ impl App {
             pages.clone(),
             clock.clone(),
         );
-        let desk = Desk::new(clock.clone(), accounts, metrics.clone());
+        let desk = Desk::new(clock.clone(), accounts, metrics.clone(), ledger.clone());
         let services = services(&config, &registry, &keeper, &store, &pages, &desk, &signals)
             .add_service(
                 AccountServiceServer::new(account_api.clone())
                     .max_decoding_message_size(config.listen.max_message_bytes),
+            )
+            .add_service(
+                UsageServiceServer::new(UsageApi::new(
+                    store.clone(),
+                    ledger.clone(),
+                    registry.clone(),
+                    pages.clone(),
+                    clock.clone(),
+                ))
+                .max_decoding_message_size(config.listen.max_message_bytes),
             )
             .add_service(health_service)
             .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1().map_err(text)?)
@@ -160,6 +174,7 @@ impl App {
             store,
             access,
             keeper,
+            ledger,
             desk,
             account_api,
             rejected,
@@ -197,7 +212,8 @@ impl App {
     /// Answers until it is told to stop, and returns once every connection has ended.
     pub async fn run(self) {
         let Self { entrances, config, clock, signals, readiness, health, .. } = self;
-        let Self { stalls, store, access, keeper, desk, account_api, rejected, .. } = self;
+        let Self { stalls, store, access, keeper, ledger, .. } = self;
+        let Self { desk, account_api, rejected, .. } = self;
         readiness.set(true);
         set_health(&health, true).await;
         let draining = async {
@@ -221,11 +237,13 @@ impl App {
             () = async { certificates.await; std::future::pending().await } => {}
             () = keeper.follow() => {}
             () = keeper.tidy(&clock) => {}
+            () = ledger.sweep(config.usage.retention.get()) => {}
             () = access.note_use(store.api_keys()) => {}
             () = account_api.keep_rejections(rejected) => {}
         }
         desk.accounts.limits().close().await;
         access.note_use_now(store.api_keys()).await;
+        ledger.close().await;
         store.close().await;
     }
 }

@@ -11,6 +11,7 @@ pub mod config;
 mod dialect;
 mod error;
 mod http;
+mod ledger;
 mod listener;
 mod provider;
 mod providers;

@@ -214,7 +214,8 @@ fn shown(loaded: &Loaded, with_origin: bool, output: cli::Output) -> String {
             let settings: Vec<Value> = settings.map(object).collect();
             format!("{:#}\n", json!({ "settings": settings }))
         }
-        cli::Output::Table => settings
+        // Values may hold anything; there is one a line.
+        cli::Output::Csv | cli::Output::Table => settings
             .map(|(key, value, origin)| match with_origin {
                 true => format!("{key} = {value}  # {origin}\n"),
                 false => format!("{key} = {value}\n"),

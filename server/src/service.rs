@@ -23,6 +23,7 @@ pub mod services;
 pub mod stall;
 pub mod text;
 pub mod trail;
+pub mod usage;
 
 /// Full names of the RPCs that are served; all others of the contract answer METHOD_DISABLED.
 pub fn served() -> Vec<&'static str> {
@@ -35,6 +36,7 @@ pub fn served() -> Vec<&'static str> {
         route::METHODS,
         api_key::METHODS,
         audit::METHODS,
+        usage::METHODS,
     ]
     .concat()
 }

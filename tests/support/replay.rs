@@ -111,6 +111,11 @@ pub struct Stage {
 
 impl Stage {
     pub async fn new(cases: &[Case]) -> Self {
+        Self::priced(cases, "").await
+    }
+
+    /// With prices for every model, as a row writes them.
+    pub async fn priced(cases: &[Case], prices: &str) -> Self {
         let vendor = Vendor::start().await;
         let mut plan = House::plan();
         let mut models: BTreeMap<String, BTreeSet<(String, bool, &str)>> = BTreeMap::new();
@@ -136,7 +141,7 @@ impl Stage {
             }
             let rows: String = models
                 .iter()
-                .map(|(id, streams, dialect)| model_row(id, *streams, dialect))
+                .map(|(id, streams, dialect)| model_row(id, *streams, dialect, prices))
                 .collect();
             plan = plan.row(&format!("models/{provider}.toml"), rows);
         }
@@ -257,13 +262,14 @@ fn slug(model: &str, streams: bool, dialect: &str) -> String {
     format!("m-{}-{how}{}", name.trim_matches('-'), if dialect.is_empty() { "" } else { "-r" })
 }
 
-fn model_row(model: &str, streams: bool, dialect: &str) -> String {
+fn model_row(model: &str, streams: bool, dialect: &str, prices: &str) -> String {
     let streaming = if streams { r#""streaming", "# } else { "" };
     format!(
         "[[models]]\nid = {:?}\nprovider_model_id = {model:?}\ndialect = {dialect:?}\n\
          capabilities = [\"text-to-text\", \"image-to-text\"]\ninput_kinds = [\"text\", \"image\"]\n\
          output_kinds = [\"text\"]\n\
-         features = [{streaming}\"tools\", \"json-schema\", \"vision\", \"reasoning\"]\n",
+         features = [{streaming}\"tools\", \"json-schema\", \"vision\", \"reasoning\"]\n\
+         prices = [{prices}]\n",
         slug(model, streams, dialect)
     )
 }

@@ -32,7 +32,7 @@ pub struct Global {
     /// Profile that names the server, see `mediary profile` [env: MEDIARY_PROFILE]
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "NAME")]
     pub(super) profile: Option<String>,
-    /// How results are printed: table, json, jsonl (an object a line) or id (only ids)
+    /// How results are printed: table, json, jsonl (an object a line), csv (lists) or id (only ids)
     #[arg(short, long, global = true, help_heading = GLOBAL, value_name = "FORM", value_enum, default_value = "table", hide_possible_values = true)]
     pub output: Output,
     /// Never colour; NO_COLOR does the same
@@ -49,6 +49,8 @@ pub enum Output {
     Json,
     /// The same, one object a line
     Jsonl,
+    /// For spreadsheets: lists with a header
+    Csv,
     /// Only the ids, one a line
     Id,
 }

@@ -19,7 +19,7 @@ use super::{
     global::{Global, Output},
     out::{Out, Tone},
     problem::Problem,
-    table::table,
+    table::{csv, table},
 };
 use crate::{
     Client, env,
@@ -166,7 +166,7 @@ fn list(out: &Out, profiles: &Profiles, global: &Global) -> Result<(), Problem> 
             let mut all = all.map(|(name, one)| view(name, one, is_used(name)));
             all.try_for_each(|one| out.json(&one))
         }
-        Output::Table => {
+        Output::Csv | Output::Table => {
             let rows = all.map(|(name, one)| {
                 let star = if is_used(name) { "*" } else { "" };
                 vec![
@@ -176,6 +176,9 @@ fn list(out: &Out, profiles: &Profiles, global: &Global) -> Result<(), Problem> 
                     ca(one),
                 ]
             });
+            if out.form == Output::Csv {
+                return out.text(&csv(["profile", "server", "key", "certificates"], rows)?);
+            }
             out.line(&table(out, &["PROFILE", "SERVER", "KEY", "CERTIFICATES"], rows))
         }
     }
@@ -186,7 +189,7 @@ fn show(out: &Out, name: &str, profile: &Profile, used: Option<String>) -> Resul
     match out.form {
         Output::Id => out.line(name),
         Output::Json | Output::Jsonl => out.json(&view(name, profile, used)),
-        Output::Table => {
+        Output::Csv | Output::Table => {
             let rows = [
                 ("name", name.to_owned()),
                 ("server", profile.address().to_owned()),
@@ -195,6 +198,9 @@ fn show(out: &Out, name: &str, profile: &Profile, used: Option<String>) -> Resul
             ];
             let rows = rows.into_iter().filter(|(_, value)| !value.is_empty());
             let rows = rows.map(|(name, value)| vec![name.to_owned(), value]);
+            if out.form == Output::Csv {
+                return out.text(&csv(["field", "value"], rows)?);
+            }
             out.line(&table(out, &[], rows))
         }
     }

@@ -12,7 +12,7 @@ use super::{
     json,
     out::{Out, Tone},
     problem::Problem,
-    table::table,
+    table::{csv, table},
 };
 use crate::{Error, Result};
 
@@ -100,14 +100,23 @@ pub(super) fn list<M: Message + Name>(
             listed.items.iter().try_for_each(|one| out.json(&json::message(one)))?;
         }
         Output::Id => listed.items.iter().try_for_each(|one| out.line((columns.id)(one)))?,
+        Output::Csv => {
+            let header = columns.header.iter().map(|name| name.to_lowercase());
+            out.text(&csv(header, listed.items.iter().map(columns.row))?)?;
+        }
         Output::Table => {
             out.line(&table(out, columns.header, listed.items.iter().map(columns.row)))?;
         }
     }
-    if listed.more {
+    more(out, listed.more);
+    Ok(())
+}
+
+/// Says so if a list goes on.
+pub(super) fn more(out: &Out, more: bool) {
+    if more {
         out.note(Tone::Aside, "there are more: --all-pages lists them");
     }
-    Ok(())
 }
 
 /// Prints one resource: `id` of it, or all of it, or the `rows` that people read. Rows without a
@@ -121,6 +130,10 @@ pub(super) fn one<M: Message + Name>(
     match out.form {
         Output::Json | Output::Jsonl => out.json(&json::message(resource)),
         Output::Id => out.line(id),
+        Output::Csv => {
+            let rows = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]);
+            out.text(&csv(["field", "value"], rows)?)
+        }
         Output::Table => {
             let rows = rows.into_iter().filter(|(_, value)| !value.is_empty());
             let rows = rows.map(|(name, value)| vec![name.to_owned(), value]);

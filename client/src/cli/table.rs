@@ -1,8 +1,13 @@
 //! Tables for people: no frames, cells that wrap inside the terminal.
 
+use std::io;
+
 use comfy_table::{ContentArrangement, Table};
 
-use super::out::{Out, clean};
+use super::{
+    out::{Out, clean},
+    problem::Problem,
+};
 
 /// Rows under a header. In a pipe, a row is one line.
 pub(super) fn table(
@@ -25,6 +30,23 @@ pub(super) fn table(
         column.set_padding((0, 2));
     }
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// Rows under a header as CSV (RFC 4180).
+pub(super) fn csv<H: AsRef<[u8]>>(
+    header: impl IntoIterator<Item = H>,
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> Result<String, Problem> {
+    let mut bytes = Vec::new();
+    let failed = |error: csv::Error| Problem::Output(io::Error::other(error));
+    let mut writer = csv::Writer::from_writer(&mut bytes);
+    writer.write_record(header).map_err(failed)?;
+    for row in rows {
+        writer.write_record(row).map_err(failed)?;
+    }
+    writer.flush().map_err(Problem::Output)?;
+    drop(writer);
+    String::from_utf8(bytes).map_err(|error| Problem::Output(io::Error::other(error)))
 }
 
 /// The word of an enum value for people: `MODEL_AVAILABILITY_NO_ACCOUNT` is `no account`.
@@ -61,6 +83,13 @@ mod tests {
         let rows = [vec!["sandbox-text".to_owned(), "text-to-text, ".repeat(12)]];
         let table = table(&out, &["MODEL", "CAPABILITIES"], rows);
         assert!(table.lines().all(|line| line.chars().count() <= 40), "{table}");
+    }
+
+    #[test]
+    fn cells_of_csv_hold_any_text() {
+        let rows = [vec!["a, \"b\"\nc".to_owned(), String::new()]];
+        let csv = csv(["one", "two"], rows).expect("written");
+        assert_eq!(csv, "one,two\n\"a, \"\"b\"\"\nc\",\n");
     }
 
     #[test]

@@ -25,6 +25,6 @@ pub use embed::{EmbedCall, EmbedOptions, Embedded};
 pub use error::{Error, Kind, Resource, Result, Retry, Violation};
 pub use inspection::{Inspection, LiveModel};
 pub use limits::RateLimitReport;
-pub use money::{PicoUsd, Price, PriceUnit, cost_of_tokens};
+pub use money::{PicoUsd, Price, PriceScale, PriceUnit, cost_of, cost_of_tokens};
 pub use target::Target;
 pub use usage::{Billed, TokenUsage, UsageSource};

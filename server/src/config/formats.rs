@@ -11,6 +11,10 @@ use tracing_subscriber::EnvFilter;
 /// Longer waits are slips of the keyboard, and would reach the end of some clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+/// How long something may be kept.
+const SHORTEST_KEPT: Duration = Duration::from_secs(60 * 60);
+const LONGEST_KEPT: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
 /// A `format` of the schema.
@@ -21,7 +25,7 @@ pub(super) struct Format {
     pub(super) accepts: fn(&str) -> bool,
 }
 
-pub(super) const FORMATS: [Format; 8] = [
+pub(super) const FORMATS: [Format; 9] = [
     Format {
         name: "socket-address",
         expects: "an IP address and a port such as \"127.0.0.1:8484\" or \"[::1]:8484\"",
@@ -36,6 +40,14 @@ pub(super) const FORMATS: [Format; 8] = [
         name: "duration-above-zero",
         expects: "a duration above zero and up to a year such as \"15s\", \"500ms\" or \"1m 30s\"",
         accepts: |text| duration(text).is_some_and(|length| !length.is_zero()),
+    },
+    Format {
+        name: "retention",
+        expects: "a duration of an hour to 100 years such as \"36h\" or \"400d\"",
+        accepts: |text| {
+            humantime::parse_duration(text)
+                .is_ok_and(|length| (SHORTEST_KEPT..=LONGEST_KEPT).contains(&length))
+        },
     },
     Format {
         name: "slug",

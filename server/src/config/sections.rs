@@ -37,6 +37,8 @@ pub struct Config {
     pub auth: AuthSection,
     /// What is kept, and where.
     pub store: StoreSection,
+    /// How long it is kept what calls used and cost.
+    pub usage: UsageSection,
     /// How keys of providers are kept.
     pub vault: VaultSection,
     /// Accounts at providers, each with its own key. Further ones come from the variables that
@@ -323,6 +325,22 @@ pub struct StoreSection {
 impl Default for StoreSection {
     fn default() -> Self {
         Self { directory: PathBuf::from("data") }
+    }
+}
+
+/// How long it is kept what calls used and cost.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct UsageSection {
+    /// Attempts at providers that ended longer ago are forgotten, and usage of that time with them.
+    /// Default: 400d.
+    #[schemars(extend("format" = "retention"))]
+    pub retention: HumanDuration,
+}
+
+impl Default for UsageSection {
+    fn default() -> Self {
+        Self { retention: HumanDuration::from_secs(400 * 24 * 60 * 60) }
     }
 }
 

@@ -29,6 +29,12 @@ impl From<HumanDuration> for Duration {
 
 impl fmt::Display for HumanDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DAY: u64 = 24 * 60 * 60;
+        let (seconds, rest) = (self.0.as_secs(), self.0.subsec_nanos());
+        // humantime's months and years are no whole days.
+        if seconds >= DAY && seconds % DAY == 0 && rest == 0 {
+            return write!(f, "{}d", seconds / DAY);
+        }
         humantime::format_duration(self.0).fmt(f)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use mediary_domain::{Capability, MediaKind, Parameter, Price, PriceUnit};
+use mediary_domain::{Capability, MediaKind, Parameter, Price, PriceScale, PriceUnit};
 use mediary_store::Stamp;
 use serde::{Deserialize, Serialize};
 
@@ -100,7 +100,12 @@ pub struct DatedPrice {
 #[serde(deny_unknown_fields)]
 struct PriceRow {
     unit: String,
-    micro_usd_per_million: i64,
+    /// Of tokens and characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    micro_usd_per_million: Option<i64>,
+    /// Of everything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    micro_usd_per_unit: Option<i64>,
     /// A day, or a moment of it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     effective: String,
@@ -114,9 +119,20 @@ impl TryFrom<PriceRow> for DatedPrice {
     fn try_from(row: PriceRow) -> Result<Self, String> {
         let unit = PriceUnit::from_id(&row.unit)
             .ok_or_else(|| format!("price unit {:?} is not known", row.unit))?;
-        if row.micro_usd_per_million < 0 {
-            return Err("a price cannot be negative".to_owned());
-        }
+        let rate = match (unit.scale(), row.micro_usd_per_million, row.micro_usd_per_unit) {
+            (PriceScale::PerMillion, Some(rate), None)
+            | (PriceScale::PerUnit, None, Some(rate)) => rate,
+            (PriceScale::PerMillion, ..) => {
+                return Err(format!("the price of {} is micro_usd_per_million", row.unit));
+            }
+            (PriceScale::PerUnit, ..) => {
+                return Err(format!("the price of {} is micro_usd_per_unit", row.unit));
+            }
+        };
+        let price = Price::written(unit, rate).ok_or_else(|| match rate {
+            ..0 => "a price cannot be negative".to_owned(),
+            _ => format!("{rate} is too high for a price"),
+        })?;
         let effective = match row.effective.as_str() {
             "" => None,
             date => Some(
@@ -125,20 +141,22 @@ impl TryFrom<PriceRow> for DatedPrice {
                     .map_err(|_| format!("effective {date:?} is not a date such as 2026-01-31"))?,
             ),
         };
-        Ok(Self {
-            price: Price { unit, micro_usd_per_million: row.micro_usd_per_million },
-            effective,
-            source: row.source,
-        })
+        Ok(Self { price, effective, source: row.source })
     }
 }
 
 impl From<DatedPrice> for PriceRow {
     fn from(dated: DatedPrice) -> Self {
         let effective = dated.effective.map(|from| humantime::format_rfc3339(from).to_string());
+        let rate = Some(dated.price.micro_usd());
+        let (micro_usd_per_million, micro_usd_per_unit) = match dated.price.unit.scale() {
+            PriceScale::PerMillion => (rate, None),
+            PriceScale::PerUnit => (None, rate),
+        };
         Self {
             unit: dated.price.unit.as_str().to_owned(),
-            micro_usd_per_million: dated.price.micro_usd_per_million,
+            micro_usd_per_million,
+            micro_usd_per_unit,
             effective: effective.unwrap_or_default(),
             source: dated.source,
         }

@@ -1,14 +1,15 @@
 //! What is known of a call beside what it asks, and who hears how its attempts end.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use mediary_domain::{Capability, Error};
+use mediary_domain::{Capability, Error, Result};
 use tracing::debug;
 
 use super::{accounts::Accounts, run::Attempt};
 use crate::{
-    access::{Caller, Key},
+    access::{Caller, Key, Role},
     clock::Clock,
+    ledger::{Entry, Ledger},
     provider::ModelRow,
     telemetry::{Metrics, Tally},
 };
@@ -20,6 +21,7 @@ pub struct CallFacts {
     pub kind: CallKind,
     pub capability: Capability,
     pub owner: Arc<str>,
+    pub role: Role,
     /// `None` = it came without one.
     pub key: Option<Arc<Key>>,
     /// The task that was named, as `routes/{task}`. Empty = none was.
@@ -43,6 +45,7 @@ impl CallFacts {
             kind,
             capability,
             owner: caller.owner.clone(),
+            role: caller.role,
             key: caller.key.clone(),
             route: String::new(),
             labels: BTreeMap::new(),
@@ -57,11 +60,12 @@ pub struct Desk {
     pub clock: Clock,
     pub accounts: Accounts,
     pub metrics: Metrics,
+    ledger: Ledger,
 }
 
 impl Desk {
-    pub fn new(clock: Clock, accounts: Accounts, metrics: Metrics) -> Self {
-        Self { clock, accounts, metrics }
+    pub fn new(clock: Clock, accounts: Accounts, metrics: Metrics, ledger: Ledger) -> Self {
+        Self { clock, accounts, metrics, ledger }
     }
 
     /// A call goes on with the next candidate.
@@ -69,8 +73,20 @@ impl Desk {
         self.metrics.fallback(from, to, why);
     }
 
-    /// Hears of an attempt that has ended: exactly once of each, however it ended.
-    pub fn ended(&self, call: &CallFacts, attempt: &Attempt) {
+    /// Waits until what a call does can be kept: before it is routed, and for a moment only.
+    pub async fn admit(&self) -> Result<()> {
+        self.ledger.admit().await
+    }
+
+    /// Hears of an attempt that has ended: exactly once of each, however it ended. `accepted` is
+    /// when its call was; `is_last` tells that no other attempt is to follow.
+    pub fn ended(
+        &self,
+        call: &Arc<CallFacts>,
+        attempt: &Attempt,
+        accepted: Instant,
+        is_last: bool,
+    ) {
         self.accounts.ended(attempt);
         self.metrics.attempt(call, attempt);
         debug!(
@@ -89,5 +105,11 @@ impl Desk {
             "attempt {} has ended",
             attempt.index,
         );
+        self.ledger.note(Entry {
+            call: call.clone(),
+            attempt: attempt.clone(),
+            is_last,
+            call_took: self.clock.now().saturating_duration_since(accepted),
+        });
     }
 }

@@ -1,8 +1,13 @@
 //! Walks a plan for vectors: asks one candidate after the other until one gives them all.
 
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
 use mediary_domain::{
-    EmbedCall, EmbedOptions, Embedded, Error, Kind, Result, Retry, TokenUsage, UsageSource,
-    Warning, cost_of_tokens,
+    EmbedCall, EmbedOptions, Embedded, Error, Kind, PicoUsd, Result, Retry, TokenUsage,
+    UsageSource, Warning, cost_of_tokens,
 };
 use tracing::warn;
 
@@ -31,11 +36,11 @@ pub async fn embed(
     plan: Plan,
     call: &EmbedCall,
     most: usize,
-    facts: &CallFacts,
+    facts: &Arc<CallFacts>,
     desk: &Desk,
 ) -> Result<Vectors> {
-    let clock = &desk.clock;
-    let mut outcome = Outcome::default();
+    let accepted = desk.clock.now();
+    let mut outcome = Outcome::of(facts);
     let mut curable = None;
     let mut waiting = plan.candidates.into_iter().peekable();
     while let Some(candidate) = waiting.next() {
@@ -60,63 +65,114 @@ pub async fn embed(
             model: candidate.model.clone(),
             account: candidate.account.clone(),
         };
-        let (start, began) = (clock.wall(), clock.now());
-        let mut embedded = Embedded::default();
-        let asked = ask(&candidate, &cx, &call.texts, &options, &mut embedded).await;
-        let cost = embedded
-            .usage
-            .map(|usage| cost_of_tokens(&usage, &candidate.model.prices_at(clock.wall())))
-            .unwrap_or_default();
-        outcome.cost += cost;
-        let attempt = Attempt {
-            index: outcome.attempts.len() + 1,
-            model: candidate.model.clone(),
-            account: candidate.account.clone(),
-            preset: candidate.preset.clone(),
-            start,
-            began,
-            first_token: None,
-            chunks: 0,
-            took: clock.now().saturating_duration_since(began),
-            end: Some(clock.wall()),
-            failure: asked.as_ref().err().cloned(),
-            usage: embedded.usage,
-            cost,
-        };
-        desk.ended(facts, &attempt);
-        place.settle(attempt.usage.as_ref(), cost);
+        let mut asking =
+            Asking::begin(&candidate, place, outcome.attempts.len() + 1, facts, desk, accepted);
+        let asked = ask(&candidate, &cx, &call.texts, &options, &mut asking.embedded).await;
+        let failure = asked.err();
+        let goes_on =
+            waiting.peek().is_some() && failure.as_ref().is_some_and(Error::may_succeed_elsewhere);
+        let (attempt, embedded) = asking.end(failure.clone(), !goes_on);
+        outcome.cost += attempt.cost;
         outcome.attempts.push(attempt);
-        match asked {
-            Ok(()) => {
-                outcome.model.clone_from(&candidate.model.name);
-                outcome.provider.clone_from(&candidate.provider.id);
-                outcome.provider_model_id.clone_from(&embedded.model);
-                let warnings = candidate.warnings.into_iter().chain(fitted).collect();
-                return Ok(Vectors { embedded, outcome, warnings });
-            }
-            Err(error) => {
-                warn!(
-                    model = %candidate.model.name,
-                    kind = ?error.kind(),
-                    "attempt {} at {} failed: {:?}",
-                    outcome.attempts.len(),
-                    candidate.model.name,
-                    error.kind(),
-                );
-                if matches!(error.retry(), Retry::Later(_)) {
-                    curable = Some(error.clone());
-                }
-                if error.may_succeed_elsewhere()
-                    && let Some(next) = waiting.peek()
-                {
-                    desk.fell_back(&candidate.model, &next.model, &error);
-                    continue;
-                }
-                return Err(told(error, curable, outcome.attempts.len()));
-            }
+        let Some(error) = failure else {
+            outcome.model.clone_from(&candidate.model.name);
+            outcome.provider.clone_from(&candidate.provider.id);
+            outcome.provider_model_id.clone_from(&embedded.model);
+            let warnings = candidate.warnings.into_iter().chain(fitted).collect();
+            return Ok(Vectors { embedded, outcome, warnings });
+        };
+        warn!(
+            model = %candidate.model.name,
+            kind = ?error.kind(),
+            "attempt {} at {} failed: {:?}",
+            outcome.attempts.len(),
+            candidate.model.name,
+            error.kind(),
+        );
+        if matches!(error.retry(), Retry::Later(_)) {
+            curable = Some(error.clone());
+        }
+        if !goes_on {
+            return Err(told(error, curable, outcome.attempts.len()));
+        }
+        if let Some(next) = waiting.peek() {
+            desk.fell_back(&candidate.model, &next.model, &error);
         }
     }
     Err(Error::bug("a plan held no candidate"))
+}
+
+/// An attempt that runs, and what it has given so far. Dropped before it ends, its caller went
+/// away: it ends all the same, and what came is booked.
+struct Asking<'a> {
+    desk: &'a Desk,
+    facts: &'a Arc<CallFacts>,
+    accepted: Instant,
+    /// What it holds of limits, until it is settled.
+    place: Option<Place>,
+    attempt: Attempt,
+    is_over: bool,
+    embedded: Embedded,
+}
+
+impl<'a> Asking<'a> {
+    fn begin(
+        candidate: &Candidate,
+        place: Place,
+        index: usize,
+        facts: &'a Arc<CallFacts>,
+        desk: &'a Desk,
+        accepted: Instant,
+    ) -> Self {
+        let attempt = Attempt {
+            index,
+            provider: candidate.provider.clone(),
+            model: candidate.model.clone(),
+            account: candidate.account.clone(),
+            preset: candidate.preset.clone(),
+            start: desk.clock.wall(),
+            began: desk.clock.now(),
+            first_token: None,
+            chunks: 0,
+            took: Duration::ZERO,
+            end: None,
+            failure: None,
+            usage: None,
+            cost: PicoUsd::default(),
+        };
+        let embedded = Embedded::default();
+        let place = Some(place);
+        Self { desk, facts, accepted, place, attempt, is_over: false, embedded }
+    }
+
+    fn end(mut self, failure: Option<Error>, is_last: bool) -> (Attempt, Embedded) {
+        self.close(failure, is_last);
+        (self.attempt.clone(), std::mem::take(&mut self.embedded))
+    }
+
+    fn close(&mut self, failure: Option<Error>, is_last: bool) {
+        self.is_over = true;
+        let attempt = &mut self.attempt;
+        let prices = attempt.model.prices_at(attempt.start);
+        attempt.usage = self.embedded.usage;
+        let cost = attempt.usage.map(|usage| cost_of_tokens(&usage, &prices));
+        attempt.cost = cost.unwrap_or_default();
+        attempt.took = self.desk.clock.now().saturating_duration_since(attempt.began);
+        attempt.end = Some(self.desk.clock.wall());
+        attempt.failure = failure;
+        self.desk.ended(self.facts, attempt, self.accepted, is_last);
+        if let Some(place) = self.place.take() {
+            place.settle(attempt.usage.as_ref(), attempt.cost);
+        }
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.close(Some(Error::new(Kind::Cancelled, "the caller went away")), true);
+        }
+    }
 }
 
 /// What a caller hears when nobody answers: a failure that time cures, if there was one.

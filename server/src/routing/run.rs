@@ -25,13 +25,17 @@ use super::{
     limits::Expected,
     plan::{Candidate, Plan},
 };
-use crate::provider::{Account, CallContext, ChatStream, ModelRow, accounting};
+use crate::{
+    access::Role,
+    provider::{Account, CallContext, ChatStream, ModelRow, ProviderRow, accounting},
+};
 
 /// One try at one candidate.
 #[derive(Clone)]
 pub struct Attempt {
     /// Its number within its call, from 1.
     pub index: usize,
+    pub provider: Arc<ProviderRow>,
     pub model: Arc<ModelRow>,
     pub account: Arc<Account>,
     /// `presets/{preset}` that brought it in. Empty = none did.
@@ -72,9 +76,16 @@ pub struct Outcome {
     pub cost: PicoUsd,
     /// From acceptance to the first piece of the answer.
     pub first_token: Option<Duration>,
+    /// Whether the caller may know which accounts were asked.
+    pub shows_accounts: bool,
 }
 
 impl Outcome {
+    /// Of a call that has not begun.
+    pub fn of(call: &CallFacts) -> Self {
+        Self { shows_accounts: call.role >= Role::Operator, ..Self::default() }
+    }
+
     /// Tokens of all attempts. `None`: none are known.
     pub fn usage(&self) -> Option<TokenUsage> {
         self.attempts.iter().filter_map(|attempt| attempt.usage).reduce(TokenUsage::plus)
@@ -145,10 +156,10 @@ impl Run {
         Self {
             accepted: desk.clock.now(),
             desk,
-            call,
             waiting: plan.candidates.into(),
             now: State::Idle,
-            outcome: Outcome { left_out: plan.left_out, ..Outcome::default() },
+            outcome: Outcome { left_out: plan.left_out, ..Outcome::of(&call) },
+            call,
             spoke: false,
             curable: None,
             may_restart: false,
@@ -266,7 +277,7 @@ impl Run {
     /// Ends the call from outside, as a deadline or a shutdown does.
     pub fn stop(&mut self, error: Error) -> Error {
         self.waiting.clear();
-        self.close_attempt(Some(error.clone()));
+        self.close_attempt(Some(error.clone()), true);
         self.now = State::Over;
         error
     }
@@ -366,6 +377,7 @@ impl Run {
         self.outcome.limits = None;
         self.outcome.attempts.push(Attempt {
             index: self.outcome.attempts.len() + 1,
+            provider: candidate.provider.clone(),
             model: candidate.model.clone(),
             account: candidate.account.clone(),
             preset: candidate.preset.clone(),
@@ -410,7 +422,7 @@ impl Run {
                 None
             }
             ChatEvent::Finished { reason, native } => {
-                self.close_attempt(None);
+                self.close_attempt(None, true);
                 self.now = State::Over;
                 Some(Step::Finished { reason, native })
             }
@@ -460,7 +472,7 @@ impl Run {
         let goes_on = error.may_succeed_elsewhere()
             && (!self.spoke || self.may_restart)
             && !self.waiting.is_empty();
-        self.close_attempt(Some(error.clone()));
+        self.close_attempt(Some(error.clone()), !goes_on);
         self.now = State::Idle;
         let status = error.facts().get("httpStatus").map_or("", String::as_str);
         warn!(
@@ -497,11 +509,10 @@ impl Run {
         Step::Restarted { failure, next, warnings }
     }
 
-    fn close_attempt(&mut self, failure: Option<Error>) {
-        let now = self.desk.clock.wall();
-        let prices = match &self.now {
-            State::Asking(_, candidate) => candidate.model.prices_at(now),
-            State::Answering(_, model) => model.prices_at(now),
+    fn close_attempt(&mut self, failure: Option<Error>, is_last: bool) {
+        let model = match &self.now {
+            State::Asking(_, candidate) => &candidate.model,
+            State::Answering(_, model) => model,
             State::Idle | State::Reserving(..) | State::Ready(_) | State::Over => {
                 self.place = None;
                 return;
@@ -512,25 +523,25 @@ impl Run {
             self.outcome.usage = Some(accounting::estimated(self.read, self.written));
         }
         let usage = self.outcome.usage;
-        let cost = usage.map(|usage| cost_of_tokens(&usage, &prices)).unwrap_or_default();
         if let Some(attempt) = self.outcome.attempts.last_mut() {
-            attempt.end = Some(now);
+            let cost = usage.map(|usage| cost_of_tokens(&usage, &model.prices_at(attempt.start)));
+            attempt.end = Some(self.desk.clock.wall());
             attempt.took = self.desk.clock.now().saturating_duration_since(attempt.began);
             attempt.failure = failure;
             attempt.usage = usage;
-            attempt.cost = cost;
-            self.desk.ended(&self.call, attempt);
+            attempt.cost = cost.unwrap_or_default();
+            self.outcome.cost += attempt.cost;
+            self.desk.ended(&self.call, attempt, self.accepted, is_last);
+            if let Some(place) = self.place.take() {
+                place.settle(usage.as_ref(), attempt.cost);
+            }
         }
-        if let Some(place) = self.place.take() {
-            place.settle(usage.as_ref(), cost);
-        }
-        self.outcome.cost += cost;
     }
 }
 
 impl Drop for Run {
     /// Nobody listens any more: what runs is let go, and what it cost is booked.
     fn drop(&mut self) {
-        self.close_attempt(Some(Error::new(Kind::Cancelled, "the caller went away")));
+        self.close_attempt(Some(Error::new(Kind::Cancelled, "the caller went away")), true);
     }
 }

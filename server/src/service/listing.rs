@@ -14,7 +14,7 @@ use std::{borrow::Cow, time::SystemTime};
 use mediary_domain::Result;
 
 pub use self::{
-    filter::{Field, FieldKind, Filter},
+    filter::{Comparison, Field, FieldKind, Filter, Pattern, Term, Test},
     order::{Key, Order},
     page::{MAX_PAGE_SIZE, Page, PageTokens, Scope, page_size},
 };

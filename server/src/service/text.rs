@@ -142,6 +142,7 @@ impl TextApi {
     }
 
     async fn generate(&self, asked: Asked, caller: &Caller) -> Result<GenerateTextResponse> {
+        self.desk.admit().await?;
         let id = self.clock.resource_id('g').into();
         answer::collect(self.accept(asked, caller, id).await?, &self.closing).await
     }
@@ -182,6 +183,7 @@ impl TextApi {
             request_id: asked.request_id.clone(),
             request: asked.fingerprint.clone(),
         };
+        self.desk.admit().await?;
         // Routed before it is noted: what is refused leaves nothing behind.
         let accepted = self.accept(asked, &caller, id).await?;
         let events = match self.generations.open(terms)? {

@@ -10,6 +10,7 @@ pub mod accounts;
 pub mod api_keys;
 pub mod audit;
 pub mod catalog;
+pub mod ledger;
 pub mod pages;
 pub mod quotas;
 pub mod registry;
@@ -63,6 +64,16 @@ macro_rules! exam {
                 a_refresh_is_kept_as_a_whole
                 a_provider_takes_its_models_and_accounts_with_it
                 a_stale_version_changes_nothing
+            }
+            ledger {
+                an_attempt_comes_back_as_it_was_kept
+                a_batch_is_kept_once
+                pages_hold_every_attempt_once_in_every_order
+                filters_mean_what_they_say
+                sums_are_exact_and_a_call_counts_with_its_last_attempt
+                sums_fall_into_the_buckets_in_which_attempts_ended
+                accounts_are_told_what_they_did
+                only_what_is_old_is_forgotten
             }
             pages {
                 pages_hold_every_row_once

@@ -17,6 +17,7 @@ mod change;
 mod error;
 #[cfg(feature = "exam")]
 pub mod exam;
+pub mod ledger;
 mod page;
 mod quota;
 mod row;
@@ -30,6 +31,11 @@ use tokio::sync::watch;
 
 pub use change::{AuditEvent, Change, Request, RequestKey, Saved};
 pub use error::{Error, Result};
+pub use ledger::{
+    AccountOutcome, AccountTotals, AttemptCursor, AttemptFailure, AttemptField, AttemptRow,
+    AttemptState, AttemptsAsked, Compared, FieldTest, Took, UsageAsked, UsageSum, Wanted,
+};
+pub use mediary_domain::{Billed, PicoUsd, TokenUsage, UsageSource};
 pub use page::{AuditCursor, AuditFilter, Order, Page, Paged, Text};
 pub use quota::{Lease, Leased, SteadyTime, Unused};
 pub use row::{
@@ -50,6 +56,7 @@ pub trait Store: Send + Sync {
     fn requests(&self) -> &dyn Requests;
     fn registry(&self) -> &dyn Registry;
     fn quotas(&self) -> &dyn Quotas;
+    fn ledger(&self) -> &dyn Ledger;
 
     /// Finishes what was accepted, then lets go of everything. Later calls are refused.
     async fn close(&self);
@@ -211,4 +218,25 @@ pub trait Registry: Send + Sync {
     async fn salt(&self) -> Result<[u8; 32]>;
     /// The version that this process knows, and a wake-up at each later one. It may skip some.
     fn changes(&self) -> watch::Receiver<Version>;
+}
+
+/// What was asked of providers. Rows are added and, once they are old, removed; never changed.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// The highest id that was ever kept and is not forgotten; 0 where there is none.
+    async fn last_id(&self) -> Result<i64>;
+    /// Keeps all of them together. Rows whose id is kept already stay as they are, so a batch whose
+    /// fate is not known can be appended again.
+    async fn append(&self, rows: Arc<[AttemptRow]>) -> Result<()>;
+    async fn list(&self, asked: AttemptsAsked) -> Result<Paged<AttemptRow, AttemptCursor>>;
+    /// Sums in the order of buckets and groups, which are fields that many attempts share: not call,
+    /// state, reason, status, start and cost. `None` = there are more than asked for.
+    async fn sums(&self, asked: UsageAsked) -> Result<Option<Vec<UsageSum>>>;
+    /// What every account was asked and did in attempts that ended at `since` or later.
+    async fn totals(&self, since: SystemTime) -> Result<Vec<AccountTotals>>;
+    /// How the last attempts with each account ended, oldest first: at most `most` of an account,
+    /// and none that ended before `since`.
+    async fn outcomes(&self, since: SystemTime, most: u32) -> Result<Vec<AccountOutcome>>;
+    /// Forgets at most `limit` of those that ended before that time. Tells how many.
+    async fn forget_before(&self, time: SystemTime, limit: u32) -> Result<u64>;
 }

@@ -29,7 +29,7 @@ use crate::{
         out::{Out, Tone},
         problem::Problem,
         show::WHOLE_PAGE,
-        table::{id, table},
+        table::{csv, id, table},
         when::{self, When},
     },
     client::request_id_of_its_own,
@@ -218,7 +218,7 @@ fn show(out: &Out, lines: &[Line]) -> Result<(), Problem> {
             let is_news = |line: &&Line| matches!(line.word, Word::Taken | Word::Changed);
             lines.iter().filter(is_news).try_for_each(|line| out.line(&line.model))
         }
-        Output::Table => {
+        Output::Csv | Output::Table => {
             let rows = lines.iter().map(|line| {
                 let at = match line.model.as_str() {
                     "" => String::new(),
@@ -226,6 +226,9 @@ fn show(out: &Out, lines: &[Line]) -> Result<(), Problem> {
                 };
                 vec![line.key.clone(), line.word.as_str().to_owned(), at, line.why.clone()]
             });
+            if out.form == Output::Csv {
+                return out.text(&csv(["entry", "outcome", "model", "reason"], rows)?);
+            }
             out.line(&table(out, &["ENTRY", "OUTCOME", "MODEL", "REASON"], rows))
         }
     }

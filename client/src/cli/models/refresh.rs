@@ -10,7 +10,7 @@ use crate::{
         json,
         out::{Out, Tone},
         problem::Problem,
-        table::{id, named, table},
+        table::{csv, id, named, table},
     },
     client::request_id_of_its_own,
 };
@@ -57,8 +57,8 @@ fn show(out: &Out, refreshes: &[ModelRefresh]) -> Result<(), Problem> {
         Output::Json => out.json(&serde_json::json!({ "refreshes": json::list(refreshes) })),
         Output::Jsonl => refreshes.iter().try_for_each(|one| out.json(&json::message(one))),
         Output::Id => all().try_for_each(|(_, name)| out.line(name)),
-        Output::Table => {
-            if all().next().is_none() {
+        Output::Csv | Output::Table => {
+            if out.form == Output::Table && all().next().is_none() {
                 out.note(Tone::Aside, "the lists hold nothing new");
                 return Ok(());
             }
@@ -68,6 +68,9 @@ fn show(out: &Out, refreshes: &[ModelRefresh]) -> Result<(), Problem> {
                 };
                 changed(one).map(row)
             });
+            if out.form == Output::Csv {
+                return out.text(&csv(["provider", "model", "change"], rows)?);
+            }
             out.line(&table(out, &["PROVIDER", "MODEL", "CHANGE"], rows))
         }
     }

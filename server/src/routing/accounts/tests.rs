@@ -72,10 +72,12 @@ impl Room {
         Attempt {
             index: 1,
             model: Arc::new(ModelRow::undescribed(&provider, "m")),
+            provider: Arc::new(provider),
             account: account.clone(),
             preset: Arc::default(),
             start: self.held.wall(),
             began: self.held.now(),
+            chunks: 0,
             first_token: failure.is_none().then(|| Duration::from_secs_f64(took)),
             took: Duration::from_secs_f64(took),
             end: Some(self.held.wall()),

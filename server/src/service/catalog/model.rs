@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use mediary_domain::{Capability, MediaKind, Price, PriceUnit, Result};
+use mediary_domain::{Capability, MediaKind, Price, PriceScale, PriceUnit, Result};
 use mediary_proto::v1::{self, Model, ModelLifecycle, price::Rate};
 
 use crate::{
@@ -185,17 +185,26 @@ fn price(n: usize, wire: &v1::Price, problems: &mut Problems) -> Option<DatedPri
         let known: Vec<_> = PriceUnit::ALL.iter().map(|unit| unit.as_str()).collect();
         wrong("unit", &format!("must be one of {}", known.join(", ")));
     }
-    let rate = match wire.rate {
-        Some(Rate::MicroUsdPerMillion(rate)) if rate >= 0 => Some(rate),
-        Some(Rate::MicroUsdPerMillion(_)) => {
-            wrong("micro_usd_per_million", "must not be negative");
-            None
+    let price = unit.and_then(|unit| {
+        let (field, rate) = match (unit.scale(), wire.rate) {
+            (PriceScale::PerMillion, Some(Rate::MicroUsdPerMillion(rate))) => {
+                ("micro_usd_per_million", Some(rate))
+            }
+            (PriceScale::PerMillion, _) => ("micro_usd_per_million", None),
+            (PriceScale::PerUnit, Some(Rate::MicroUsdPerUnit(rate))) => {
+                ("micro_usd_per_unit", Some(rate))
+            }
+            (PriceScale::PerUnit, _) => ("micro_usd_per_unit", None),
+        };
+        let price = rate.and_then(|rate| Price::written(unit, rate));
+        match (rate, &price) {
+            (None, _) => wrong(field, &format!("is required for the unit {}", unit.as_str())),
+            (Some(..0), _) => wrong(field, "must not be negative"),
+            (Some(_), None) => wrong(field, "is too high for a price"),
+            (Some(_), Some(_)) => {}
         }
-        _ => {
-            wrong("micro_usd_per_million", "is required for tokens");
-            None
-        }
-    };
+        price
+    });
     let effective = match wire.effective_time.map(SystemTime::try_from) {
         None => None,
         Some(Ok(time))
@@ -211,11 +220,7 @@ fn price(n: usize, wire: &v1::Price, problems: &mut Problems) -> Option<DatedPri
     if wire.source.len() > LONGEST_TEXT || wire.source.chars().any(char::is_control) {
         wrong("source", "must be a text of at most 1000 bytes without control characters");
     }
-    Some(DatedPrice {
-        price: Price { unit: unit?, micro_usd_per_million: rate? },
-        effective,
-        source: wire.source.clone(),
-    })
+    Some(DatedPrice { price: price?, effective, source: wire.source.clone() })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::fmt::Debug;
 
-use mediary_domain::MediaKind;
+use mediary_domain::{MediaKind, PriceScale};
 use mediary_proto::v1::{AsyncMode, Capability, Model, ModelOrigin, Price, Provider, price::Rate};
 use mediary_store::Stamp;
 use sha2::{Digest as _, Sha256};
@@ -89,7 +89,10 @@ pub fn model(view: &ModelView<'_>) -> Model {
 fn price(dated: &DatedPrice) -> Price {
     Price {
         unit: dated.price.unit.as_str().to_owned(),
-        rate: Some(Rate::MicroUsdPerMillion(dated.price.micro_usd_per_million)),
+        rate: Some(match dated.price.unit.scale() {
+            PriceScale::PerMillion => Rate::MicroUsdPerMillion(dated.price.micro_usd()),
+            PriceScale::PerUnit => Rate::MicroUsdPerUnit(dated.price.micro_usd()),
+        }),
         effective_time: dated.effective.map(Into::into),
         source: dated.source.clone(),
     }

@@ -1,6 +1,6 @@
 //! EmbedText: texts become vectors.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use mediary_domain::{Capability, ChatCall, EmbedCall, EmbedOptions, Result, TextParameters};
 use mediary_proto::v1::{EmbedTextRequest, EmbedTextResponse, Embedding};
@@ -27,16 +27,17 @@ impl TextApi {
         let caller = change::caller(&request)?;
         let Asked { mut wish, call, labels } = asked(request.into_inner())?;
         wish.permit = caller.permit();
+        self.desk.admit().await?;
         // Who may be asked does not depend on the texts.
         let nothing = ChatCall { messages: Vec::new(), parameters: TextParameters::default() };
         let plan = plan(&self.registry.now(), &wish, nothing, self.setting())?;
         let most = limits::VECTOR_BYTES;
         let id = self.clock.resource_id('g').into();
-        let facts = CallFacts {
+        let facts = Arc::new(CallFacts {
             route: wish.route(),
             labels,
             ..CallFacts::new(id, CallKind::Embeddings, wish.capability, &caller)
-        };
+        });
         let done = embed(plan, &call, most, &facts, &self.desk).await?;
         let vectors = done.embedded.vectors;
         check_size(vectors.len(), vectors.iter().map(Vec::len).max().unwrap_or(0), most)?;

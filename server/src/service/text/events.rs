@@ -9,7 +9,7 @@ use mediary_proto::v1::{
     part, reasoning_delta, text_event::Kind as Event,
 };
 
-use crate::{error, routing::Outcome};
+use crate::{error, provider::AuthScheme, routing::Outcome};
 
 pub fn shutting_down() -> Error {
     Error::new(Kind::ShuttingDown, "the server is shutting down: try again")
@@ -163,6 +163,11 @@ pub fn attempts(outcome: &Outcome) -> Vec<AttemptSummary> {
     let summaries = outcome.attempts.iter().map(|one| AttemptSummary {
         index: i32::try_from(one.index).unwrap_or(i32::MAX),
         model: one.model.name.clone(),
+        account_hint: if outcome.shows_accounts && one.provider.auth.scheme != AuthScheme::None {
+            one.account.display_name.clone()
+        } else {
+            String::new()
+        },
         state: match (&one.end, &one.failure) {
             (None, _) => AttemptState::Running,
             (Some(_), None) => AttemptState::Succeeded,
@@ -188,16 +193,22 @@ pub fn attempts(outcome: &Outcome) -> Vec<AttemptSummary> {
     summaries.collect()
 }
 
+/// The same of a reason that was kept.
+pub fn is_open_reason(reason: &str) -> bool {
+    OPEN.iter().any(|kind| error::code_and_reason(*kind).1 == reason)
+}
+
 /// Failures after which the provider may still have done, and charged, the work.
+const OPEN: [Kind; 5] = [
+    Kind::UpstreamTruncated,
+    Kind::UpstreamTimeout,
+    Kind::DeadlineExceeded,
+    Kind::ShuttingDown,
+    Kind::Cancelled,
+];
+
 fn is_open(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::UpstreamTruncated
-            | Kind::UpstreamTimeout
-            | Kind::DeadlineExceeded
-            | Kind::ShuttingDown
-            | Kind::Cancelled
-    )
+    OPEN.contains(&kind)
 }
 
 pub fn warning(one: domain::Warning) -> v1::Warning {

@@ -13,6 +13,7 @@ mod audit;
 mod catalog;
 mod columns;
 mod fault;
+mod ledger;
 mod lock;
 mod open;
 mod quotas;
@@ -28,7 +29,7 @@ use std::{path::PathBuf, time::Duration};
 use async_trait::async_trait;
 use mediary_store as store;
 use sqlx::{Sqlite, pool::PoolConnection};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -72,6 +73,9 @@ impl Settings {
 pub struct SqliteStore {
     readers: Readers,
     writer: Writer,
+    /// Whoever adds up the ledger.
+    adding_up: Semaphore,
+    facets: ledger::Facets,
     changes: watch::Receiver<store::Version>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -114,6 +118,10 @@ impl store::Store for SqliteStore {
     }
 
     fn quotas(&self) -> &dyn store::Quotas {
+        self
+    }
+
+    fn ledger(&self) -> &dyn store::Ledger {
         self
     }
 

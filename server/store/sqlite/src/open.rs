@@ -8,12 +8,13 @@ use sqlx::{
     migrate::{MigrateError, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Settings, SqliteStore,
     fault::Fault,
+    ledger::Facets,
     lock::Lock,
     reader::Readers,
     unit,
@@ -66,7 +67,8 @@ impl SqliteStore {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(task.run(stop.clone()));
         tasks.close();
-        Ok(Self { readers, writer, changes, tasks, stop })
+        let (adding_up, facets) = (Semaphore::new(1), Facets::default());
+        Ok(Self { readers, writer, adding_up, facets, changes, tasks, stop })
     }
 }
 

@@ -56,6 +56,11 @@ impl Readers {
 
     /// A connection for one query or one read transaction, and the limit to run it under.
     pub async fn begin(&self) -> Result<(PoolConnection<Sqlite>, Limit)> {
+        self.begin_within(self.timeout).await
+    }
+
+    /// The same with a limit of its own.
+    pub async fn begin_within(&self, timeout: Duration) -> Result<(PoolConnection<Sqlite>, Limit)> {
         let mut connection = self.pool.acquire().await?;
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
@@ -63,7 +68,7 @@ impl Readers {
             .lock_handle()
             .await?
             .set_progress_handler(STEPS_BETWEEN_LOOKS, move || !seen.load(Ordering::Relaxed));
-        Ok((connection, Limit { stop, timeout: self.timeout }))
+        Ok((connection, Limit { stop, timeout }))
     }
 
     pub async fn close(&self) {

@@ -6,10 +6,12 @@ mod support;
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
-use mediary_store::{CatalogKey, CatalogRow, Change, Saved, Stamp, Store as _};
+use mediary_store::{
+    AttemptField, CatalogKey, CatalogRow, Change, Saved, Stamp, Store as _, UsageAsked, Wanted,
+};
 use support::{account, change, now, open, raw, say};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -97,5 +99,62 @@ async fn a_reader_waits_for_no_writer() {
     }
     say(&format!("{reads} reads beside one long unit, the longest took {longest:?}"));
     assert!(reads > 10 && longest < PROMPT, "{reads} reads, the longest {longest:?}");
+    store.close().await;
+}
+
+/// How long adding up 200,000 attempts may take in a debug build, where SQLite is not optimized.
+const SUMMED: Duration = Duration::from_secs(3);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn usage_of_200_000_attempts_is_added_up_in_time() {
+    let directory = TempDir::new().expect("a directory");
+    let store = open(directory.path()).await;
+    let mut file = raw(directory.path()).await;
+    // A month with an attempt every 13 seconds: 5 models, 40 owners, every tenth call falls back.
+    for statement in [
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 119)
+        INSERT INTO attempt_facets SELECT i, 'chat', 'owner-' || (i % 40), 'apiKeys/k' || (i % 40),
+            'text-to-text', '', '', 'providers/p/models/m' || (i % 5), 'providers/p',
+            'accounts/a' || (i % 3) FROM n",
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 199999)
+        INSERT INTO attempts SELECT i + 1, i % 120, 'g' || (i - (i % 10 = 1)), 1 + (i % 10 = 1),
+            i % 10 <> 0, i % 10 = 0, 1795000000000000 + i * 13000000,
+            1795000001000000 + i * 13000000, 1000, 1000, CASE WHEN i % 10 <> 0 THEN i % 700 END,
+            10, 0, 10, NULL, NULL, 5, NULL, 1000000007, '{\"team\":\"t' || (i % 7) || '\"}' FROM n",
+    ] {
+        sqlx::query(statement).execute(&mut file).await.expect("rows");
+    }
+    let from = UNIX_EPOCH + Duration::from_secs(1_795_000_000);
+    let asked = |bucket: Option<u64>, group_by: &[AttemptField]| UsageAsked {
+        from,
+        until: from + Duration::from_secs(31 * 86_400),
+        bucket: bucket.map(Duration::from_secs),
+        group_by: group_by.to_vec(),
+        wanted: Wanted::default(),
+        most: 50_000,
+    };
+    let (model, owner) = (AttemptField::Model, AttemptField::Owner);
+    let team = AttemptField::Label("team".into());
+    for asked in [
+        asked(None, &[]),
+        asked(None, std::slice::from_ref(&model)),
+        asked(Some(86_400), &[model.clone(), owner]),
+        asked(Some(3_600), &[model]),
+        asked(Some(86_400), &[team]),
+    ] {
+        let begin = started();
+        let sums = store.ledger().sums(asked.clone()).await.expect("sums").expect("all of them");
+        let took = begin.elapsed();
+        say(&format!(
+            "{} sums of 200,000 attempts, buckets of {:?}, by {:?}: {took:?}",
+            sums.len(),
+            asked.bucket,
+            asked.group_by
+        ));
+        assert!(took < SUMMED, "{took:?}");
+        assert_eq!(sums.iter().map(|sum| sum.attempts).sum::<i64>(), 200_000);
+        assert_eq!(sums.iter().map(|sum| sum.calls).sum::<i64>(), 180_000);
+        assert_eq!(sums.iter().map(|sum| sum.cost).sum::<i128>(), 200_000 * 1_000_000_007);
+    }
     store.close().await;
 }
