@@ -90,13 +90,11 @@ async fn an_account_that_fails_is_left_alone_and_the_other_serves() {
         assert_eq!(heard.text(), "Hello!");
     }
     let asked = street.left.asked().len();
-    assert!((5..=8).contains(&asked), "{asked} of 40 calls went to the one that fails");
-    let (state, health) = street.state("left").await;
-    assert_eq!(state, AccountState::Failing);
-    assert_eq!(health.breaker_state(), BreakerState::Open);
-    assert!(health.retry_time.is_some() && health.last_error.is_some(), "{health:?}");
-    assert!(health.consecutive_failures >= 5, "{health:?}");
-    assert_eq!(street.words().await, ["right chosen", "left breaker-open"]);
+    assert!((1..=8).contains(&asked), "{asked} of 40 calls went to the one that fails");
+    let (_, health) = street.state("left").await;
+    assert_eq!(usize::try_from(health.consecutive_failures).unwrap(), asked);
+    assert!(health.last_error.is_some() && health.last_error_time.is_some(), "{health:?}");
+    assert_eq!(street.words().await[0], "right chosen");
     let (state, health) = street.state("right").await;
     assert_eq!(state, AccountState::Active);
     let hour = &health.success_windows[1];
@@ -197,6 +195,14 @@ async fn a_total_outage_is_not_amplified_and_ends_for_all() {
     let asked = street.left.asked().len() + street.right.asked().len();
     println!("400 calls in an outage: {asked} at the vendors, the slowest took {slowest:?}");
     assert!(asked <= 480, "{asked}");
+    for id in ["left", "right"] {
+        let (state, health) = street.state(id).await;
+        assert_eq!((state, health.breaker_state()), (AccountState::Failing, BreakerState::Open));
+        assert!(health.retry_time.is_some(), "{health:?}");
+    }
+    // One of them is tried all the same.
+    let words = street.words().await;
+    assert!(words[0].ends_with(" chosen") && words[1].ends_with(" breaker-open"), "{words:?}");
     for vendor in [&street.left, &street.right] {
         vendor.always(Reply::sse(OPENAI_HELLO));
     }
@@ -247,7 +253,9 @@ async fn a_vendor_that_hangs_does_not_slow_another() {
     println!("p50, p99 of the healthy one: {alone:?} alone, {beside:?} beside one that hangs");
     assert!(beside.0 <= alone.0 * 11 / 10 + Duration::from_millis(2), "{alone:?} {beside:?}");
     for ended in waiting.join_all().await {
-        assert_eq!(ended.unwrap_err().code(), Code::DeadlineExceeded);
+        // Whose clock is first: the server's or the caller's.
+        let code = ended.unwrap_err().code();
+        assert!(matches!(code, Code::DeadlineExceeded | Code::Cancelled), "{code:?}");
     }
     // Those who gave up have told what it is like.
     assert_eq!(street.state("left").await.0, AccountState::Failing);

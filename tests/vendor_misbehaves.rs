@@ -5,7 +5,7 @@ mod support;
 
 use std::{net::TcpListener, time::Duration};
 
-use mediary_client::v1;
+use mediary_client::v1::{self, AttemptState};
 use support::{
     House, Reply, Vendor,
     ask::{listen, question},

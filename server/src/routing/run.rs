@@ -449,10 +449,10 @@ impl Run {
         }
     }
 
-    /// The answer is longer than was expected: reserves as much again.
+    /// The answer is longer than was expected: reserves a quarter more.
     fn grow(&mut self) -> Result<()> {
         let State::Answering(_, model) = &self.now else { return Ok(()) };
-        self.covered = self.covered.saturating_mul(2);
+        self.covered = self.covered.saturating_add(self.covered / 4);
         let usage = accounting::estimated(self.read, self.covered);
         let expected = Expected::of(&usage, &model.prices_at(self.desk.clock.wall()));
         self.place.as_mut().map_or(Ok(()), |place| place.grow(expected))
