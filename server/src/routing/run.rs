@@ -46,6 +46,8 @@ pub struct Attempt {
     pub first_token: Option<Duration>,
     /// Pieces of its answer.
     pub chunks: u32,
+    /// What is left of the account's limits, where the provider tells.
+    pub limits: Option<RateLimitReport>,
     /// From its begin to its end.
     pub took: Duration,
     /// `None` while it runs.
@@ -384,6 +386,7 @@ impl Run {
             start: self.desk.clock.wall(),
             began: self.desk.clock.now(),
             first_token: None,
+            limits: None,
             chunks: 0,
             took: Duration::ZERO,
             end: None,
@@ -529,6 +532,7 @@ impl Run {
             attempt.took = self.desk.clock.now().saturating_duration_since(attempt.began);
             attempt.failure = failure;
             attempt.usage = usage;
+            attempt.limits = self.outcome.limits;
             attempt.cost = cost.unwrap_or_default();
             self.outcome.cost += attempt.cost;
             self.desk.ended(&self.call, attempt, self.accepted, is_last);

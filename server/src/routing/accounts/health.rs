@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use mediary_domain::{Error, Kind, PicoUsd, Retry};
+use mediary_domain::{Error, Kind, PicoUsd, RateLimitReport, Retry};
 
 use super::{
     breaker::{Breaker, Pass},
@@ -21,6 +21,9 @@ const USUAL_WAIT: Duration = Duration::from_secs(1);
 const MOST_WAIT: Duration = Duration::from_secs(60);
 /// An account whose money at the provider is spent is asked again after this.
 const SPENT_WAIT: Duration = Duration::from_secs(60);
+/// The longest that an account is left alone because its provider says that nothing is left: some
+/// tell when all of a day is there again, of which a part comes back much sooner.
+const EMPTY_WAIT: Duration = Duration::from_secs(60);
 
 /// What an attempt says about the account that served it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -125,6 +128,9 @@ impl Health {
             Verdict::Rejected => self.rejected = true,
             Verdict::Unknown => {}
         }
+        if let Some(wait) = attempt.limits.and_then(|limits| until_more(&limits)) {
+            self.close(wait, now, wall);
+        }
         let succeeded = verdict == Verdict::Succeeded;
         match verdict {
             Verdict::Succeeded | Verdict::Failed | Verdict::Limited(_) | Verdict::Rejected => {
@@ -192,6 +198,16 @@ impl Health {
             Verdict::Unknown
         }
     }
+}
+
+/// How long to leave an account alone whose provider says that nothing is left.
+fn until_more(limits: &RateLimitReport) -> Option<Duration> {
+    let wait = |left: Option<i64>, reset: Option<Duration>| reset.filter(|_| left == Some(0));
+    let waits = [
+        wait(limits.requests_remaining, limits.requests_reset),
+        wait(limits.tokens_remaining, limits.tokens_reset),
+    ];
+    waits.into_iter().flatten().max().map(|wait| wait.min(EMPTY_WAIT))
 }
 
 fn smooth(value: &mut f64, new: f64) {

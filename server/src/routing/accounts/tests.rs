@@ -78,6 +78,7 @@ impl Room {
             start: self.held.wall(),
             began: self.held.now(),
             chunks: 0,
+            limits: None,
             first_token: failure.is_none().then(|| Duration::from_secs_f64(took)),
             took: Duration::from_secs_f64(took),
             end: Some(self.held.wall()),

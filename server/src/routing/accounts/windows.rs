@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mediary_domain::PicoUsd;
+use mediary_store::AccountTotals as Totals;
 
 use crate::routing::limits::Window;
 
@@ -43,8 +44,21 @@ impl Windows {
         self.pay(wall, cost);
     }
 
-    /// Calls of an earlier process.
-    pub fn count(&mut self, wall: SystemTime, requests: i64, successes: i64) {
+    /// What earlier processes have spent.
+    pub fn remember(&mut self, wall: SystemTime, day: PicoUsd, month: PicoUsd, all: &Totals) {
+        self.day = Spent { slot: Window::Day.slot(micros(wall)), cost: day };
+        self.month = Spent { slot: Window::Month.slot(micros(wall)), cost: month };
+        (self.requests, self.successes, self.cost) = (all.requests, all.successes, all.cost);
+    }
+
+    /// Calls of an earlier process are counted in their part alone.
+    pub fn recall(&mut self, end: SystemTime, succeeded: bool) {
+        let (requests, successes) = (self.requests, self.successes);
+        self.count(end, 1, i64::from(succeeded));
+        (self.requests, self.successes) = (requests, successes);
+    }
+
+    fn count(&mut self, wall: SystemTime, requests: i64, successes: i64) {
         self.requests += requests;
         self.successes += successes;
         let number = number(wall);

@@ -48,12 +48,20 @@ impl Window {
         }
     }
 
+    /// When a stretch begins, in microseconds since 1970.
+    pub fn begin(self, slot: i64) -> i64 {
+        match self {
+            Self::Minute => slot.saturating_mul(PART),
+            Self::Day => slot.saturating_mul(DAY),
+            Self::Month => first_day_of(slot).saturating_mul(DAY),
+        }
+    }
+
     /// How long until what was used in `slot` no longer counts.
     pub fn until_over(self, slot: i64, micros: i64) -> Duration {
         let end = match self {
-            Self::Minute => (slot + PARTS + 1).saturating_mul(PART),
-            Self::Day => (slot + 1).saturating_mul(DAY),
-            Self::Month => first_day_of(slot + 1).saturating_mul(DAY),
+            Self::Minute => self.begin(slot + PARTS + 1),
+            Self::Day | Self::Month => self.begin(slot + 1),
         };
         Duration::from_micros(u64::try_from(end.saturating_sub(micros)).unwrap_or(0))
     }
