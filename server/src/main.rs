@@ -125,6 +125,14 @@ async fn run(serve: Serve) -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    // Heard from here on: whoever can connect can also end the server in good order.
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (mut term, mut int) = match signals {
+        (Ok(term), Ok(int)) => (term, int),
+        (Err(error), _) | (_, Err(error)) => {
+            return failed(&format!("signals cannot be heard: {error}"));
+        }
+    };
     let app = match App::build(loaded, Clock::system()).await {
         Ok(app) => app,
         Err(problem) => return failed(&problem),
@@ -150,6 +158,12 @@ async fn run(serve: Serve) -> ExitCode {
     };
     let reloads = app.reloads();
     let stopped = async {
+        let mut terminated = async || {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+        };
         // The first signal lets work finish, the second does not.
         terminated().await;
         signals.draining.cancel();
@@ -163,18 +177,6 @@ async fn run(serve: Serve) -> ExitCode {
     }
     tracing::info!("stopped");
     ExitCode::SUCCESS
-}
-
-async fn terminated() {
-    let (Ok(mut term), Ok(mut int)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
 }
 
 fn configuration(command: ConfigCommand, output: cli::Output) -> ExitCode {
