@@ -4,8 +4,11 @@ mod support;
 
 use std::time::Duration;
 
-use mediary_client::v1;
-use mediary_proto::admin as pb;
+use mediary_client::{Client, v1};
+use mediary_proto::{
+    admin::{self as pb, api_key_service_client::ApiKeyServiceClient},
+    options::Role,
+};
 use support::{
     House, Reply, Vendor,
     admin::{
@@ -151,6 +154,43 @@ async fn an_account_without_money_serves_what_is_free() {
     let heard = listen(&house, question("providers/shop/models/free", "hello")).await;
     assert_eq!(heard.text(), "Hello!");
     assert_eq!(vendor.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_has_a_budget_of_its_own() {
+    let (house, vendor) = shop(pb::RateLimits::default(), pb::Budget::default()).await;
+    let key = pb::ApiKey {
+        role: Role::User.into(),
+        limits: Some(pb::RateLimits { tokens_per_day: Some(100_000), ..Default::default() }),
+        // As much as three calls cost, and what is expected of the third.
+        budget: Some(pb::Budget { day_cost_pico_usd: Some(5 * COST), ..Default::default() }),
+        ..Default::default()
+    };
+    let request = pb::CreateApiKeyRequest { api_key: Some(key), ..Default::default() };
+    let mut keys = ApiKeyServiceClient::new(house.client().raw().transport());
+    let made = keys.create_api_key(request).await.unwrap().into_inner();
+    let limited = made.api_key.as_ref().unwrap();
+    assert_eq!(limited.budget.unwrap().day_cost_pico_usd, Some(5 * COST));
+    let holder = Client::builder().url(house.url()).api_key(&made.secret).build().unwrap();
+    let mut served = 0;
+    let refused = loop {
+        let parameters = v1::TextParameters { max_output_tokens: Some(10), ..Default::default() };
+        let request = v1::GenerateTextRequest {
+            parameters: Some(parameters),
+            ..question(MODEL, "hello").into()
+        };
+        match holder.raw().text().generate_text(request).await {
+            Ok(_) => served += 1,
+            Err(refused) => break refused,
+        }
+        assert!(served <= 5, "a budget for five calls has served {served}");
+    };
+    assert!(served >= 3, "{served}");
+    are_all(std::slice::from_ref(&refused), "BUDGET_EXCEEDED");
+    assert!(refused.message().contains(&limited.name), "{refused}");
+    assert_eq!(vendor.asked().len(), served);
+    // Others are served.
+    assert_eq!(listen(&house, question(MODEL, "hello")).await.text(), "Hello!");
 }
 
 #[tokio::test]

@@ -80,7 +80,7 @@ impl Changing {
     /// What the server does by itself; `what` stands in the place of the RPC.
     pub fn of_server(clock: &Clock, what: &'static str, role: Role) -> Self {
         Self {
-            caller: Caller::anonymous("server", role),
+            caller: Caller::anonymous("system", role),
             at: clock.wall(),
             method: what,
             request_id: String::new(),
