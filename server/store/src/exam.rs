@@ -10,7 +10,9 @@ pub mod accounts;
 pub mod api_keys;
 pub mod audit;
 pub mod catalog;
+pub mod learning;
 pub mod pages;
+pub mod recipes;
 pub mod registry;
 pub mod requests;
 pub mod routes;
@@ -23,8 +25,8 @@ use std::{
 };
 
 use crate::{
-    Account, AccountState, ApiKey, AuditEvent, CatalogKey, CatalogRow, Change, Request, RequestKey,
-    Route, Saved, Sealed, Secret, Stamp,
+    Account, AccountState, ApiKey, AuditEvent, CatalogKey, CatalogRow, Change, RecipeKey,
+    RecipeRow, Request, RequestKey, Route, Saved, Sealed, Secret, Stamp,
 };
 
 /// Makes a test of every question. `$fresh` is an async function that gives an empty store and
@@ -63,9 +65,18 @@ macro_rules! exam {
                 a_provider_takes_its_models_and_accounts_with_it
                 a_stale_version_changes_nothing
             }
+            learning {
+                what_was_learned_comes_back_and_is_no_change
+                what_was_learned_goes_with_its_preset
+            }
             pages {
                 pages_hold_every_row_once
                 rows_that_come_and_go_neither_repeat_nor_hide_others
+            }
+            recipes {
+                presets_come_before_workflows
+                a_recipe_is_put_and_deleted
+                several_are_deleted_at_once
             }
             registry {
                 every_change_is_one_version
@@ -188,6 +199,19 @@ fn route(id: &str) -> Route {
         json: r#"{"capability":"chat"}"#.into(),
         stamp: Stamp::default(),
     }
+}
+
+fn preset(id: &str) -> RecipeRow {
+    recipe(RecipeKey::Preset(id.into()))
+}
+
+fn workflow(id: &str) -> RecipeRow {
+    recipe(RecipeKey::Workflow(id.into()))
+}
+
+fn recipe(key: RecipeKey) -> RecipeRow {
+    let json = format!(r#"{{"name":"{key}"}}"#);
+    RecipeRow { key, origin: "manual".into(), json, stamp: Stamp::default() }
 }
 
 fn event(id: &str) -> AuditEvent {

@@ -13,9 +13,11 @@ mod audit;
 mod catalog;
 mod columns;
 mod fault;
+mod learning;
 mod lock;
 mod open;
 mod reader;
+mod recipes;
 mod registry;
 mod requests;
 mod routes;
@@ -97,6 +99,14 @@ impl store::Store for SqliteStore {
     }
 
     fn routes(&self) -> &dyn store::Routes {
+        self
+    }
+
+    fn recipes(&self) -> &dyn store::Recipes {
+        self
+    }
+
+    fn learning(&self) -> &dyn store::Learning {
         self
     }
 
