@@ -17,12 +17,12 @@ use mediary_proto::admin::{
     ListAccountsResponse, TestAccountRequest, TestAccountResponse, UpdateAccountRequest,
     UpdateAccountResponse, account_service_server::AccountService,
 };
-use mediary_store::{Account as Row, AccountState, Change, Secret as Kept, Shared};
+use mediary_store::{Account as Row, AccountState, Change, Saved, Secret as Kept, Shared};
 use tonic::{Request, Response, Status};
 
 use super::{
     change::{self, Changing, Effect},
-    decide::{self, Outcome, TRIES},
+    decide::{self, Turn},
     listing::{Asked, PageTokens},
     names,
 };
@@ -102,12 +102,12 @@ impl AccountApi {
         let DeleteAccountRequest { name, etag, allow_missing, request_id, .. } = request.get_ref();
         let changing = Changing::begin(&self.clock, DELETE, &request, request_id)?;
         let id = names::id_in("name", name, wire::COLLECTION)?;
-        if changing.replayed(self.store.requests()).await?.is_some() {
-            return Ok(change::answer((), true));
+        if let Some(made) = decide::repeated(&changing, self.store.requests()).await? {
+            return Ok(made.gone());
         }
-        let _turn = self.keeper.turn().await;
-        for _ in 0..TRIES {
-            let moment = self.keeper.moment().await?;
+        let mut turn = Turn::at(&self.keeper, name).await;
+        loop {
+            let moment = turn.moment().await?;
             let known = moment.snapshot.accounts.get(id);
             let Some(row) = stored(&moment, id) else {
                 if known.is_some() {
@@ -115,29 +115,16 @@ impl AccountApi {
                                 it here";
                     return Err(decide::not_ours(name, mend));
                 }
-                return if *allow_missing {
-                    Ok(Response::new(()))
-                } else {
-                    Err(wire::missing(name))
-                };
+                return decide::gone(*allow_missing, || wire::missing(name));
             };
             decide::check_etag(etag, &decide::etag(&row.stamp), name)?;
-            let effect = Effect {
-                resource: name.clone(),
-                before: known.map(|known| change::hash(&wire::view(known, Role::Admin))),
-                ..Effect::default()
-            };
-            let change = changing.change(effect).based_on(moment.rows.version);
-            match decide::outcome(self.store.accounts().delete(id, None, change).await)? {
-                Outcome::Done => {
-                    self.keeper.refresh().await?;
-                    return Ok(Response::new(()));
-                }
-                Outcome::Replayed(_) => return Ok(change::answer((), true)),
-                Outcome::Again => {}
+            let before = known.map(|known| wire::view(known, Role::Admin));
+            let change = changing.deletion(name, before.as_ref()).based_on(moment.rows.version);
+            let saved = self.store.accounts().delete(id, None, change).await;
+            if let Some(made) = turn.kept(saved).await? {
+                return Ok(made.gone());
             }
         }
-        Err(change::changed_meanwhile(name))
     }
 
     /// Enables or disables. One of the configuration or the environment gets a row over it.
@@ -150,28 +137,24 @@ impl AccountApi {
     ) -> Result<Response<pb::Account>> {
         let role = changing.caller.role;
         let id = names::id_in("name", name, wire::COLLECTION)?;
-        if changing.replayed(self.store.requests()).await?.is_some() {
-            return Ok(change::answer(self.get(name, role)?, true));
+        let shown = |name: &str| self.get(name, role);
+        if let Some(made) = decide::repeated(&changing, self.store.requests()).await? {
+            return made.answer(shown);
         }
-        let _turn = self.keeper.turn().await;
-        for _ in 0..TRIES {
-            let moment = self.keeper.moment().await?;
+        let mut turn = Turn::at(&self.keeper, name).await;
+        loop {
+            let moment = turn.moment().await?;
             let known = moment.snapshot.accounts.get(id).ok_or_else(|| wire::missing(name))?;
             decide::check_etag(etag, &wire::view(known, Role::Admin).etag, name)?;
             if known.state == state {
-                return Ok(Response::new(self.get(name, role)?));
+                return Ok(Response::new(wire::view(known, role)));
             }
             let change = changing.change(effect(known, state));
-            match self.put_state(&moment, known, state, change).await? {
-                Outcome::Done => {
-                    self.keeper.refresh().await?;
-                    return Ok(Response::new(self.get(name, role)?));
-                }
-                Outcome::Replayed(_) => return Ok(change::answer(self.get(name, role)?, true)),
-                Outcome::Again => {}
+            let saved = self.put_state(&moment, known, state, change).await;
+            if let Some(made) = turn.kept(saved).await? {
+                return made.answer(shown);
             }
         }
-        Err(change::changed_meanwhile(name))
     }
 
     async fn put_state(
@@ -180,14 +163,14 @@ impl AccountApi {
         known: &Account,
         state: AccountState,
         change: Change,
-    ) -> Result<Outcome> {
+    ) -> mediary_store::Result<Saved<Row>> {
         let change = change.based_on(moment.rows.version);
         let accounts = self.store.accounts();
-        decide::outcome(if stored(moment, &known.id).is_some() {
+        if stored(moment, &known.id).is_some() {
             accounts.set_state(&known.id, state, None, change).await
         } else {
             accounts.create(overlay(known, state), change).await
-        })
+        }
     }
 }
 

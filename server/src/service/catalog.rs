@@ -22,10 +22,9 @@ use mediary_proto::{
     },
     v1,
 };
-use mediary_store::{CatalogKey, CatalogRow, RegistryRows, Shared, Stamp};
+use mediary_store::{CatalogKey, CatalogRow, Change, RegistryRows, Saved, Shared, Stamp};
 use tonic::{Request, Response, Status};
 
-use super::change::Changing;
 use crate::{
     clock::Clock,
     error::status,
@@ -57,19 +56,23 @@ pub struct CatalogApi {
     clock: Clock,
 }
 
-/// What a call wants of a row.
-struct Saving<'a, T> {
-    changing: Changing,
-    given: &'a T,
-    mask: Option<&'a prost_types::FieldMask>,
-    is_new: bool,
-    allow_missing: bool,
-    validate_only: bool,
-}
-
 impl CatalogApi {
     pub fn new(store: Shared, keeper: Arc<Keeper>, registry: Registry, clock: Clock) -> Self {
         Self { store, keeper, registry, clock }
+    }
+
+    async fn put(
+        &self,
+        row: CatalogRow,
+        is_stored: bool,
+        change: Change,
+    ) -> mediary_store::Result<Saved<CatalogRow>> {
+        let catalog = self.store.catalog();
+        if is_stored {
+            catalog.update(row, None, change).await
+        } else {
+            catalog.create(row, change).await
+        }
     }
 }
 

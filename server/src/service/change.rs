@@ -101,6 +101,15 @@ impl Changing {
         self.again(effect).repeatable(request)
     }
 
+    /// What is kept together with a deletion.
+    pub fn deletion(&self, name: &str, before: Option<&impl Message>) -> Change {
+        self.change(Effect {
+            resource: name.to_owned(),
+            before: before.map(hash),
+            ..Effect::default()
+        })
+    }
+
     /// The same of a call whose repeat does its work again.
     pub fn again(&self, effect: Effect) -> Change {
         Change::at(self.at).audited(self.event(effect))

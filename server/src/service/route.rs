@@ -15,14 +15,13 @@ use mediary_proto::admin::{
     UpdateRouteRequest, UpdateRouteResponse, route_service_server::RouteService,
 };
 use mediary_store::{Route as Row, Shared, Stamp};
-use prost_types::FieldMask;
 use tonic::{Request, Response, Status};
 
 use super::{
-    change::{self, Changing, Effect},
-    decide::{self, Outcome, TRIES},
+    change::{self, Changing},
+    decide::{self, Saving, Turn},
     listing::{Asked, PageTokens},
-    mask, names,
+    names,
 };
 use crate::{
     clock::Clock,
@@ -43,16 +42,6 @@ pub struct RouteApi {
     registry: Registry,
     pages: Arc<PageTokens>,
     clock: Clock,
-}
-
-/// What a call wants of a route.
-struct Saving<'a> {
-    changing: Changing,
-    given: &'a Route,
-    mask: Option<&'a FieldMask>,
-    is_new: bool,
-    allow_missing: bool,
-    validate_only: bool,
 }
 
 impl RouteApi {
@@ -101,28 +90,24 @@ impl RouteApi {
         self.save(task, saving).await
     }
 
-    async fn save(&self, task: &str, saving: Saving<'_>) -> Result<Response<Route>> {
+    async fn save(&self, task: &str, saving: Saving<'_, Route>) -> Result<Response<Route>> {
         let name = format!("{}/{task}", wire::COLLECTION);
-        let Saving { changing, given, .. } = &saving;
-        if changing.replayed(self.store.requests()).await?.is_some() {
-            return Ok(change::answer(self.get(&name)?, true));
+        let shown = |name: &str| self.get(name);
+        if let Some(made) = decide::repeated(&saving.changing, self.store.requests()).await? {
+            return made.answer(shown);
         }
-        let _turn = self.keeper.turn().await;
-        for _ in 0..TRIES {
-            let moment = self.keeper.moment().await?;
+        let mut turn = Turn::at(&self.keeper, &name).await;
+        loop {
+            let moment = turn.moment().await?;
             let before = view(&moment.snapshot, task);
             let kept = stored(&moment, task);
-            if saving.is_new && (before.is_some() || kept.is_some()) {
-                return Err(decide::exists(&name));
-            }
-            if before.is_none() && !saving.allow_missing {
-                return Err(wire::missing(&name));
-            }
-            let existing = before.clone().unwrap_or_default();
-            if !saving.is_new {
-                decide::check_etag(&given.etag, &existing.etag, &name)?;
-            }
-            let masked = mask::lay(&existing, given, saving.mask, wire::NOT_SET)?;
+            let masked = saving.laid_over(
+                before.as_ref(),
+                kept.is_some(),
+                &name,
+                wire::missing,
+                wire::NOT_SET,
+            )?;
             let route = wire::parse(task, masked.resource, &moment.snapshot)?;
             let row = Row {
                 id: task.to_owned(),
@@ -140,35 +125,24 @@ impl RouteApi {
             if saving.validate_only {
                 return Ok(Response::new(after));
             }
-            let effect = Effect {
-                resource: name.clone(),
-                before: before.as_ref().map(change::hash),
-                after: Some(change::hash(&Route { etag: String::new(), ..after })),
-                fields: masked.fields,
-            };
-            let change = changing.change(effect).based_on(moment.rows.version);
-            match decide::outcome(self.store.routes().put(row, change).await)? {
-                Outcome::Done => {
-                    self.keeper.refresh().await?;
-                    return Ok(Response::new(self.get(&name)?));
-                }
-                Outcome::Replayed(_) => return Ok(change::answer(self.get(&name)?, true)),
-                Outcome::Again => {}
+            let change = saving.change(&moment, &name, before.as_ref(), after, &masked.fields);
+            let saved = self.store.routes().put(row, change).await;
+            if let Some(made) = turn.kept(saved).await? {
+                return made.answer(shown);
             }
         }
-        Err(change::changed_meanwhile(&name))
     }
 
     async fn delete(&self, request: Request<DeleteRouteRequest>) -> Result<Response<()>> {
         let DeleteRouteRequest { name, etag, allow_missing, request_id, .. } = request.get_ref();
         let changing = Changing::begin(&self.clock, DELETE, &request, request_id)?;
         let task = names::id_in("name", name, wire::COLLECTION)?;
-        if changing.replayed(self.store.requests()).await?.is_some() {
-            return Ok(change::answer((), true));
+        if let Some(made) = decide::repeated(&changing, self.store.requests()).await? {
+            return Ok(made.gone());
         }
-        let _turn = self.keeper.turn().await;
-        for _ in 0..TRIES {
-            let moment = self.keeper.moment().await?;
+        let mut turn = Turn::at(&self.keeper, name).await;
+        loop {
+            let moment = turn.moment().await?;
             let known = view(&moment.snapshot, task);
             let Some(row) = stored(&moment, task) else {
                 if known.is_some() {
@@ -176,29 +150,15 @@ impl RouteApi {
                                 folder";
                     return Err(decide::not_ours(name, mend));
                 }
-                return if *allow_missing {
-                    Ok(Response::new(()))
-                } else {
-                    Err(wire::missing(name))
-                };
+                return decide::gone(*allow_missing, || wire::missing(name));
             };
             decide::check_etag(etag, &decide::etag(&row.stamp), name)?;
-            let effect = Effect {
-                resource: name.clone(),
-                before: known.as_ref().map(change::hash),
-                ..Effect::default()
-            };
-            let change = changing.change(effect).based_on(moment.rows.version);
-            match decide::outcome(self.store.routes().delete(task, None, change).await)? {
-                Outcome::Done => {
-                    self.keeper.refresh().await?;
-                    return Ok(Response::new(()));
-                }
-                Outcome::Replayed(_) => return Ok(change::answer((), true)),
-                Outcome::Again => {}
+            let change = changing.deletion(name, known.as_ref()).based_on(moment.rows.version);
+            let saved = self.store.routes().delete(task, None, change).await;
+            if let Some(made) = turn.kept(saved).await? {
+                return Ok(made.gone());
             }
         }
-        Err(change::changed_meanwhile(name))
     }
 
     fn get(&self, name: &str) -> Result<Route> {

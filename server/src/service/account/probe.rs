@@ -15,8 +15,8 @@ use crate::{
     error,
     registry::{Account, Entry},
     service::{
-        change::{self, Changing, Effect},
-        decide::{Outcome, TRIES},
+        change::{Changing, Effect},
+        decide::Turn,
         inspect, names,
     },
 };
@@ -53,9 +53,10 @@ impl AccountApi {
         tested: &Arc<Account>,
         verdict: Option<bool>,
     ) -> Result<()> {
-        let _turn = self.keeper.turn().await;
-        for _ in 0..TRIES {
-            let moment = self.keeper.moment().await?;
+        let name = tested.name();
+        let mut turn = Turn::at(&self.keeper, &name).await;
+        loop {
+            let moment = turn.moment().await?;
             let known = moment.snapshot.accounts.get(&tested.id);
             // What was found of another key says nothing of this one.
             let known = known.filter(|known| {
@@ -67,12 +68,11 @@ impl AccountApi {
                 return Ok(self.store.audit().append(changing.event(effect)).await?);
             };
             let change = changing.again(effect(known, state));
-            match self.put_state(&moment, known, state, change).await? {
-                Outcome::Done => return self.keeper.refresh().await,
-                Outcome::Replayed(_) | Outcome::Again => {}
+            let saved = self.put_state(&moment, known, state, change).await;
+            if turn.kept(saved).await?.is_some() {
+                return Ok(());
             }
         }
-        Err(change::changed_meanwhile(&tested.name()))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     registry::{Account, AccountSettings, AuthScheme, Entry, Moment, Origin},
     service::{
         change::{self, Changing, Effect},
-        decide::{self, Outcome, TRIES},
+        decide::{self, Resource as _, Turn},
         mask,
         model::no_provider,
         names,
@@ -30,9 +30,6 @@ impl AccountApi {
         let CreateAccountRequest { account, account_id, request_id, validate_only } =
             request.get_ref();
         let changing = Changing::begin(&self.clock, CREATE, &request, request_id)?;
-        if let Some(name) = changing.replayed(self.store.requests()).await? {
-            return Ok(change::answer(self.get(&name, Role::Admin)?, true));
-        }
         let given = account.clone().unwrap_or_default();
         let provider = wire::provider(&given.provider)?.to_owned();
         let id = match account_id.as_str() {
@@ -41,9 +38,13 @@ impl AccountApi {
         };
         let name = format!("accounts/{id}");
         let wanted = wire::parse(&id, &provider, given)?;
-        let _turn = self.keeper.turn().await;
-        for _ in 0..TRIES {
-            let moment = self.keeper.moment().await?;
+        let shown = |name: &str| self.get(name, Role::Admin);
+        if let Some(made) = decide::repeated(&changing, self.store.requests()).await? {
+            return made.answer(shown);
+        }
+        let mut turn = Turn::at(&self.keeper, &name).await;
+        loop {
+            let moment = turn.moment().await?;
             if stored(&moment, &id).is_some() || moment.snapshot.accounts.contains_key(&id) {
                 return Err(decide::exists(&name));
             }
@@ -71,22 +72,15 @@ impl AccountApi {
             }
             let effect = Effect {
                 resource: name.clone(),
-                after: Some(change::hash(&pb::Account { etag: String::new(), ..after })),
+                after: Some(change::hash(&after.without_etag())),
                 ..Effect::default()
             };
             let change = changing.change(effect).based_on(moment.rows.version);
-            match decide::outcome(self.store.accounts().create(row, change).await)? {
-                Outcome::Done => {
-                    self.keeper.refresh().await?;
-                    return Ok(Response::new(self.get(&name, Role::Admin)?));
-                }
-                Outcome::Replayed(name) => {
-                    return Ok(change::answer(self.get(&name, Role::Admin)?, true));
-                }
-                Outcome::Again => {}
+            let saved = self.store.accounts().create(row, change).await;
+            if let Some(made) = turn.kept(saved).await? {
+                return made.answer(shown);
             }
         }
-        Err(change::changed_meanwhile(&name))
     }
 
     pub(super) async fn update(
@@ -99,12 +93,13 @@ impl AccountApi {
         let given = account.clone().unwrap_or_default();
         let name = &given.name;
         let id = names::id_in("account.name", name, wire::COLLECTION)?;
-        if changing.replayed(self.store.requests()).await?.is_some() {
-            return Ok(change::answer(self.get(name, Role::Admin)?, true));
+        let shown = |name: &str| self.get(name, Role::Admin);
+        if let Some(made) = decide::repeated(&changing, self.store.requests()).await? {
+            return made.answer(shown);
         }
-        let _turn = self.keeper.turn().await;
-        for _ in 0..TRIES {
-            let moment = self.keeper.moment().await?;
+        let mut turn = Turn::at(&self.keeper, name).await;
+        loop {
+            let moment = turn.moment().await?;
             let known = moment.snapshot.accounts.get(id).ok_or_else(|| wire::missing(name))?;
             let before = wire::view(known, Role::Admin);
             decide::check_etag(&given.etag, &before.etag, name)?;
@@ -125,7 +120,7 @@ impl AccountApi {
             let effect = Effect {
                 resource: name.clone(),
                 before: Some(change::hash(&before)),
-                after: Some(change::hash(&pb::Account { etag: String::new(), ..after })),
+                after: Some(change::hash(&after.without_etag())),
                 fields: masked.fields,
             };
             let change = changing.change(effect).based_on(moment.rows.version);
@@ -135,18 +130,10 @@ impl AccountApi {
             } else {
                 accounts.create(row, change).await
             };
-            match decide::outcome(saved)? {
-                Outcome::Done => {
-                    self.keeper.refresh().await?;
-                    return Ok(Response::new(self.get(name, Role::Admin)?));
-                }
-                Outcome::Replayed(_) => {
-                    return Ok(change::answer(self.get(name, Role::Admin)?, true));
-                }
-                Outcome::Again => {}
+            if let Some(made) = turn.kept(saved).await? {
+                return made.answer(shown);
             }
         }
-        Err(change::changed_meanwhile(name))
     }
 
     /// The row with what is wanted in it. A key stays with the address that it was given for.

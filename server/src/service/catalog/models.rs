@@ -8,13 +8,12 @@ use mediary_proto::{
 use mediary_store::CatalogKey;
 use tonic::{Request, Response};
 
-use super::{CREATE_MODEL, CatalogApi, DELETE_MODEL, Saving, UPDATE_MODEL, model, stored, with};
+use super::{CREATE_MODEL, CatalogApi, DELETE_MODEL, UPDATE_MODEL, model, stored, with};
 use crate::{
     registry::Snapshot,
     service::{
-        change::{self, Changing, Effect},
-        decide::{self, Outcome, TRIES},
-        mask,
+        change::Changing,
+        decide::{self, Saving, Turn},
         model::{no_provider, rows, wire},
         names,
     },
@@ -79,28 +78,19 @@ impl CatalogApi {
     ) -> Result<Response<Model>> {
         let key = CatalogKey::Model { provider: provider.to_owned(), id: id.to_owned() };
         let name = key.to_string();
-        let Saving { changing, given, .. } = &saving;
-        if changing.replayed(self.store.requests()).await?.is_some() {
-            return Ok(change::answer(self.model(&name)?, true));
+        let shown = |name: &str| self.model(name);
+        if let Some(made) = decide::repeated(&saving.changing, self.store.requests()).await? {
+            return made.answer(shown);
         }
-        let _turn = self.keeper.turn().await;
-        for _ in 0..TRIES {
-            let moment = self.keeper.moment().await?;
+        let mut turn = Turn::at(&self.keeper, &name).await;
+        loop {
+            let moment = turn.moment().await?;
             let entry = moment.snapshot.providers.get(provider);
             let entry = entry.ok_or_else(|| no_provider(&format!("providers/{provider}")))?;
             let before = view(&moment.snapshot, &name);
             let is_stored = stored(&moment.rows, &key).is_some();
-            if saving.is_new && (before.is_some() || is_stored) {
-                return Err(decide::exists(&name));
-            }
-            if before.is_none() && !saving.allow_missing {
-                return Err(missing(&name));
-            }
-            let existing = before.clone().unwrap_or_default();
-            if !saving.is_new {
-                decide::check_etag(&given.etag, &existing.etag, &name)?;
-            }
-            let masked = mask::lay(&existing, given, saving.mask, model::NOT_SET)?;
+            let masked =
+                saving.laid_over(before.as_ref(), is_stored, &name, missing, model::NOT_SET)?;
             let row = moment.snapshot.models.get(&name).map(|row| &**row);
             let row = model::parse(&entry.row, id, &masked.resource, row)?;
             let replacement = format!("providers/{provider}/models/{}", row.replacement);
@@ -119,28 +109,12 @@ impl CatalogApi {
             if saving.validate_only {
                 return Ok(Response::new(after));
             }
-            let effect = Effect {
-                resource: name.clone(),
-                before: before.as_ref().map(change::hash),
-                after: Some(change::hash(&Model { etag: String::new(), ..after })),
-                fields: masked.fields,
-            };
-            let change = changing.change(effect).based_on(moment.rows.version);
-            let saved = if is_stored {
-                self.store.catalog().update(row, None, change).await
-            } else {
-                self.store.catalog().create(row, change).await
-            };
-            match decide::outcome(saved)? {
-                Outcome::Done => {
-                    self.keeper.refresh().await?;
-                    return Ok(Response::new(self.model(&name)?));
-                }
-                Outcome::Replayed(_) => return Ok(change::answer(self.model(&name)?, true)),
-                Outcome::Again => {}
+            let change = saving.change(&moment, &name, before.as_ref(), after, &masked.fields);
+            let saved = self.put(row, is_stored, change).await;
+            if let Some(made) = turn.kept(saved).await? {
+                return made.answer(shown);
             }
         }
-        Err(change::changed_meanwhile(&name))
     }
 
     pub(super) async fn delete_model(
@@ -151,19 +125,19 @@ impl CatalogApi {
         let changing = Changing::begin(&self.clock, DELETE_MODEL, &request, request_id)?;
         let (provider, id) = ids("name", name)?;
         let key = CatalogKey::Model { provider: provider.to_owned(), id: id.to_owned() };
-        if changing.replayed(self.store.requests()).await?.is_some() {
-            return Ok(change::answer((), true));
+        if let Some(made) = decide::repeated(&changing, self.store.requests()).await? {
+            return Ok(made.gone());
         }
-        let _turn = self.keeper.turn().await;
-        for _ in 0..TRIES {
-            let moment = self.keeper.moment().await?;
+        let mut turn = Turn::at(&self.keeper, name).await;
+        loop {
+            let moment = turn.moment().await?;
             let Some(row) = stored(&moment.rows, &key) else {
                 if moment.snapshot.models.contains_key(name) {
                     let mend = "it is built in or stands in the catalog folder; to keep it from \
                                 being used, set enabled to false";
                     return Err(decide::not_ours(name, mend));
                 }
-                return if *allow_missing { Ok(Response::new(())) } else { Err(missing(name)) };
+                return decide::gone(*allow_missing, || missing(name));
             };
             decide::check_etag(etag, &decide::etag(&row.stamp), name)?;
             let lies_over_another = self.keeper.base().has_model(name);
@@ -174,22 +148,13 @@ impl CatalogApi {
                     return Err(decide::in_use(name, &by, mend));
                 }
             }
-            let effect = Effect {
-                resource: name.clone(),
-                before: view(&moment.snapshot, name).as_ref().map(change::hash),
-                ..Effect::default()
-            };
-            let change = changing.change(effect).based_on(moment.rows.version);
-            match decide::outcome(self.store.catalog().delete(&key, None, change).await)? {
-                Outcome::Done => {
-                    self.keeper.refresh().await?;
-                    return Ok(Response::new(()));
-                }
-                Outcome::Replayed(_) => return Ok(change::answer((), true)),
-                Outcome::Again => {}
+            let before = view(&moment.snapshot, name);
+            let change = changing.deletion(name, before.as_ref()).based_on(moment.rows.version);
+            let saved = self.store.catalog().delete(&key, None, change).await;
+            if let Some(made) = turn.kept(saved).await? {
+                return Ok(made.gone());
             }
         }
-        Err(change::changed_meanwhile(name))
     }
 
     fn model(&self, name: &str) -> Result<Model> {

@@ -9,15 +9,14 @@ use mediary_store::{CatalogKey, RegistryRows};
 use tonic::{Request, Response};
 
 use super::{
-    CREATE_PROVIDER, CatalogApi, DELETE_PROVIDER, Saving, UPDATE_PROVIDER, provider, stored, with,
+    CREATE_PROVIDER, CatalogApi, DELETE_PROVIDER, UPDATE_PROVIDER, provider, stored, with,
 };
 use crate::{
     access::Role,
     registry::Snapshot,
     service::{
-        change::{self, Changing, Effect},
-        decide::{self, Outcome, TRIES},
-        mask,
+        change::Changing,
+        decide::{self, Saving, Turn},
         model::{no_provider, rows, wire},
         names,
     },
@@ -80,26 +79,22 @@ impl CatalogApi {
     ) -> Result<Response<Provider>> {
         let key = CatalogKey::Provider(id.to_owned());
         let name = key.to_string();
-        let Saving { changing, given, .. } = &saving;
-        if changing.replayed(self.store.requests()).await?.is_some() {
-            return Ok(change::answer(self.provider(id)?, true));
+        let shown = |_: &str| self.provider(id);
+        if let Some(made) = decide::repeated(&saving.changing, self.store.requests()).await? {
+            return made.answer(shown);
         }
-        let _turn = self.keeper.turn().await;
-        for _ in 0..TRIES {
-            let moment = self.keeper.moment().await?;
+        let mut turn = Turn::at(&self.keeper, &name).await;
+        loop {
+            let moment = turn.moment().await?;
             let before = view(&moment.snapshot, id);
             let is_stored = stored(&moment.rows, &key).is_some();
-            if saving.is_new && (before.is_some() || is_stored) {
-                return Err(decide::exists(&name));
-            }
-            if before.is_none() && !saving.allow_missing {
-                return Err(no_provider(&name));
-            }
-            let existing = before.clone().unwrap_or_default();
-            if !saving.is_new {
-                decide::check_etag(&given.etag, &existing.etag, &name)?;
-            }
-            let masked = mask::lay(&existing, given, saving.mask, provider::NOT_SET)?;
+            let masked = saving.laid_over(
+                before.as_ref(),
+                is_stored,
+                &name,
+                no_provider,
+                provider::NOT_SET,
+            )?;
             let base = self.keeper.base();
             let row = provider::parse(id, &masked.resource, before.as_ref(), &masked.fields, base)?;
             let json = serde_json::to_string(&row)
@@ -111,28 +106,12 @@ impl CatalogApi {
             if saving.validate_only {
                 return Ok(Response::new(after));
             }
-            let effect = Effect {
-                resource: name.clone(),
-                before: before.as_ref().map(change::hash),
-                after: Some(change::hash(&Provider { etag: String::new(), ..after })),
-                fields: masked.fields,
-            };
-            let change = changing.change(effect).based_on(moment.rows.version);
-            let saved = if is_stored {
-                self.store.catalog().update(row, None, change).await
-            } else {
-                self.store.catalog().create(row, change).await
-            };
-            match decide::outcome(saved)? {
-                Outcome::Done => {
-                    self.keeper.refresh().await?;
-                    return Ok(Response::new(self.provider(id)?));
-                }
-                Outcome::Replayed(_) => return Ok(change::answer(self.provider(id)?, true)),
-                Outcome::Again => {}
+            let change = saving.change(&moment, &name, before.as_ref(), after, &masked.fields);
+            let saved = self.put(row, is_stored, change).await;
+            if let Some(made) = turn.kept(saved).await? {
+                return made.answer(shown);
             }
         }
-        Err(change::changed_meanwhile(&name))
     }
 
     pub(super) async fn delete_provider(
@@ -144,19 +123,19 @@ impl CatalogApi {
         let changing = Changing::begin(&self.clock, DELETE_PROVIDER, &request, request_id)?;
         let id = names::id_in("name", name, COLLECTION)?;
         let key = CatalogKey::Provider(id.to_owned());
-        if changing.replayed(self.store.requests()).await?.is_some() {
-            return Ok(change::answer((), true));
+        if let Some(made) = decide::repeated(&changing, self.store.requests()).await? {
+            return Ok(made.gone());
         }
-        let _turn = self.keeper.turn().await;
-        for _ in 0..TRIES {
-            let moment = self.keeper.moment().await?;
+        let mut turn = Turn::at(&self.keeper, name).await;
+        loop {
+            let moment = turn.moment().await?;
             let Some(row) = stored(&moment.rows, &key) else {
                 if moment.snapshot.providers.contains_key(id) {
                     let mend = "it is built in or stands in the catalog folder; to keep it from \
                                 being used, disable its accounts";
                     return Err(decide::not_ours(name, mend));
                 }
-                return if *allow_missing { Ok(Response::new(())) } else { Err(no_provider(name)) };
+                return decide::gone(*allow_missing, || no_provider(name));
             };
             decide::check_etag(etag, &decide::etag(&row.stamp), name)?;
             let lies_over_another = self.keeper.base().has_provider(id);
@@ -167,27 +146,18 @@ impl CatalogApi {
                     return Err(decide::in_use(name, &by, mend));
                 }
             }
-            let effect = Effect {
-                resource: name.clone(),
-                before: view(&moment.snapshot, id).as_ref().map(change::hash),
-                ..Effect::default()
-            };
-            let change = changing.change(effect).based_on(moment.rows.version);
-            let outcome = if lies_over_another {
-                decide::outcome(self.store.catalog().delete(&key, None, change).await)?
+            let before = view(&moment.snapshot, id);
+            let change = changing.deletion(name, before.as_ref()).based_on(moment.rows.version);
+            let catalog = self.store.catalog();
+            let made = if lies_over_another {
+                turn.kept(catalog.delete(&key, None, change).await).await?
             } else {
-                decide::outcome(self.store.catalog().delete_provider(id, None, change).await)?
+                turn.kept(catalog.delete_provider(id, None, change).await).await?
             };
-            match outcome {
-                Outcome::Done => {
-                    self.keeper.refresh().await?;
-                    return Ok(Response::new(()));
-                }
-                Outcome::Replayed(_) => return Ok(change::answer((), true)),
-                Outcome::Again => {}
+            if let Some(made) = made {
+                return Ok(made.gone());
             }
         }
-        Err(change::changed_meanwhile(name))
     }
 
     fn provider(&self, id: &str) -> Result<Provider> {

@@ -20,8 +20,8 @@ use crate::{
     error::{self, code_and_reason, code_name},
     registry::{Entry, ModelRow, Moment, Origin, ProviderRow, Snapshot},
     service::{
-        change::{self, Changing, Effect},
-        decide::{self, Outcome, TRIES},
+        change::{Changing, Effect},
+        decide::Turn,
         inspect,
         model::no_provider,
         names,
@@ -118,9 +118,9 @@ impl CatalogApi {
         validate_only: bool,
     ) -> Result<ModelRefresh> {
         let name = format!("providers/{provider}");
-        let _turn = self.keeper.turn().await;
-        for _ in 0..TRIES {
-            let moment = self.keeper.moment().await?;
+        let mut turn = Turn::at(&self.keeper, &name).await;
+        loop {
+            let moment = turn.moment().await?;
             let entry =
                 moment.snapshot.providers.get(provider).ok_or_else(|| no_provider(&name))?;
             let merged = merge(&moment, entry, list);
@@ -141,15 +141,11 @@ impl CatalogApi {
             }
             effect.fields.push("models".to_owned());
             let change = changing.again(effect).based_on(moment.rows.version);
-            match decide::outcome(self.store.catalog().put(rows, change).await)? {
-                Outcome::Done => {
-                    self.keeper.refresh().await?;
-                    return Ok(refresh);
-                }
-                Outcome::Replayed(_) | Outcome::Again => {}
+            let saved = self.store.catalog().put(rows, change).await;
+            if turn.kept(saved).await?.is_some() {
+                return Ok(refresh);
             }
         }
-        Err(change::changed_meanwhile(&name))
     }
 }
 
