@@ -7,7 +7,7 @@ use mediary_proto::{
     admin::{
         account_service_server::AccountServiceServer, api_key_service_server::ApiKeyServiceServer,
         audit_service_server::AuditServiceServer, catalog_service_server::CatalogServiceServer,
-        route_service_server::RouteServiceServer,
+        preset_service_server::PresetServiceServer, route_service_server::RouteServiceServer,
     },
     v1::{
         model_service_server::ModelServiceServer, server_service_server::ServerServiceServer,
@@ -27,7 +27,7 @@ use crate::{
     listener::{self, Entrance, Signals, tls::Tls},
     providers::{self, Setup},
     registry::{Base, Keeper, ProviderRow, Registry, Rows, Snapshot},
-    routing::Desk,
+    routing::{Desk, Learned},
     service::{
         self,
         account::AccountApi,
@@ -38,6 +38,7 @@ use crate::{
         listing::PageTokens,
         methods::Methods,
         model::ModelApi,
+        preset::PresetApi,
         route::RouteApi,
         server_info::ServerApi,
         services::Services,
@@ -61,6 +62,7 @@ pub struct App {
     store: Shared,
     access: Access,
     keeper: Arc<Keeper>,
+    learned: Learned,
 }
 
 impl App {
@@ -86,12 +88,14 @@ impl App {
         let keeper = Arc::new(keeper);
         keeper.begin().await?;
         needs_a_key(&config, &ways, &access)?;
+        let learned = Learned::of(&store.learning().all().await.map_err(text)?);
+        let desk = Desk::new(clock.clone(), learned.clone());
 
         let served = service::served();
         let stalls = Stalls::new(clock.clone(), config.stream.stall_timeout.get());
         let (health, health_service) = tonic_health::server::health_reporter();
         let pages = Arc::new(PageTokens::new(&salt, clock.clone()));
-        let services = services(&config, &registry, &keeper, &store, &pages, &clock, &signals)
+        let services = services(&config, &registry, &keeper, &store, &pages, &desk, &signals)
             .add_service(health_service)
             .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1().map_err(text)?)
             .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1alpha().map_err(text)?);
@@ -131,6 +135,7 @@ impl App {
             store,
             access,
             keeper,
+            learned,
         })
     }
 
@@ -165,7 +170,7 @@ impl App {
     /// Answers until it is told to stop, and returns once every connection has ended.
     pub async fn run(self) {
         let Self { entrances, config, clock, signals, readiness, health, .. } = self;
-        let Self { stalls, store, access, keeper, .. } = self;
+        let Self { stalls, store, access, keeper, learned, .. } = self;
         readiness.set(true);
         set_health(&health, true).await;
         let draining = async {
@@ -190,8 +195,10 @@ impl App {
             () = keeper.follow() => {}
             () = keeper.tidy(&clock) => {}
             () = access.note_use(store.api_keys()) => {}
+            () = learned.keep(store.learning()) => {}
         }
         access.note_use_now(store.api_keys()).await;
+        learned.keep_now(store.learning()).await;
         store.close().await;
     }
 }
@@ -292,15 +299,16 @@ fn services(
     keeper: &Arc<Keeper>,
     store: &Shared,
     pages: &Arc<PageTokens>,
-    clock: &Clock,
+    desk: &Desk,
     signals: &Signals,
 ) -> Services {
+    let clock = &desk.clock;
     let most = config.listen.max_message_bytes;
     let public = config.server.public_base_uri.as_deref();
     let server = ServerApi::new(&config.listen, public, clock.wall());
     let text = TextApi::new(
         registry.clone(),
-        Desk::new(clock.clone()),
+        desk.clone(),
         config.stream.heartbeat_interval.get(),
         config.catalog.auto_includes_sandbox,
         signals.closing.clone(),
@@ -326,6 +334,14 @@ fn services(
         pages.clone(),
         clock.clone(),
     );
+    let presets = PresetApi::new(
+        store.clone(),
+        keeper.clone(),
+        registry.clone(),
+        desk.learned.clone(),
+        pages.clone(),
+        clock.clone(),
+    );
     let keys = ApiKeyApi::new(store.clone(), keeper.clone(), pages.clone(), clock.clone());
     let audit = AuditApi::new(store.clone(), pages.clone());
     Services::default()
@@ -335,6 +351,7 @@ fn services(
         .add_service(CatalogServiceServer::new(catalog).max_decoding_message_size(most))
         .add_service(AccountServiceServer::new(accounts).max_decoding_message_size(most))
         .add_service(RouteServiceServer::new(routes).max_decoding_message_size(most))
+        .add_service(PresetServiceServer::new(presets).max_decoding_message_size(most))
         .add_service(ApiKeyServiceServer::new(keys).max_decoding_message_size(most))
         .add_service(AuditServiceServer::new(audit).max_decoding_message_size(most))
 }

@@ -9,6 +9,7 @@ mod fit;
 mod left_out;
 mod plan;
 mod run;
+mod strategy;
 
 pub use self::{
     desk::{CallFacts, CallKind, Desk},
@@ -16,4 +17,5 @@ pub use self::{
     left_out::{LeftOut, Why},
     plan::{Candidate, Setting, Wish, plan, survey},
     run::{Outcome, Run, Step},
+    strategy::{Learned, Statistics},
 };

@@ -15,6 +15,7 @@ mod mask;
 pub mod methods;
 pub mod model;
 mod names;
+pub mod preset;
 mod problems;
 pub mod route;
 pub mod server_info;
@@ -31,6 +32,7 @@ pub fn served() -> Vec<&'static str> {
         text::METHODS,
         catalog::METHODS,
         account::METHODS,
+        preset::METHODS,
         route::METHODS,
         api_key::METHODS,
         audit::METHODS,

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use mediary_domain::Result;
+use mediary_domain::Target;
 use mediary_store::{RecipeKey, RecipeRow, RegistryRows};
 use serde::Deserialize;
 
@@ -169,6 +169,42 @@ impl Base {
                 }
             }
         }
+    }
+}
+
+impl Snapshot {
+    /// Routes, presets and workflows that name a model which is meant.
+    pub fn users_of_models(&self, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
+        let routes = self.routes.values().filter(|route| route.names(&is_meant));
+        let presets = self.presets.values().filter(|preset| preset.names(&is_meant));
+        let workflows = self.workflows.values().filter(|workflow| {
+            let names = |target: &Target| matches!(target, Target::Model(name) if is_meant(name));
+            workflow.targets().any(names)
+        });
+        let names = routes.map(|route| route.name()).chain(presets.map(|preset| preset.name()));
+        names.chain(workflows.map(|workflow| workflow.name())).collect()
+    }
+
+    /// Routes and workflows that name the preset.
+    pub fn users_of_preset(&self, id: &str) -> Vec<String> {
+        let names = |target: &Target| match target {
+            Target::Preset(name) => name.strip_prefix("presets/").unwrap_or(name) == id,
+            _ => false,
+        };
+        let routes = self.routes.values().filter(|route| route.targets().any(names));
+        let workflows = self.workflows.values().filter(|workflow| workflow.targets().any(names));
+        let names = routes.map(|route| route.name());
+        names.chain(workflows.map(|workflow| workflow.name())).collect()
+    }
+
+    /// Workflows that name the route.
+    pub fn users_of_route(&self, task: &str) -> Vec<String> {
+        let names = |target: &Target| match target {
+            Target::Route(name) => name.strip_prefix("routes/").unwrap_or(name) == task,
+            _ => false,
+        };
+        let workflows = self.workflows.values().filter(|workflow| workflow.targets().any(names));
+        workflows.map(|workflow| workflow.name()).collect()
     }
 }
 

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use mediary_domain::{Capability, Error};
 use tracing::debug;
 
-use super::run::Attempt;
+use super::{
+    run::Attempt,
+    strategy::{Learned, Lesson, Verdict},
+};
 use crate::{
     access::{Caller, Key},
     clock::Clock,
@@ -50,15 +53,26 @@ impl CallFacts {
 #[derive(Clone)]
 pub struct Desk {
     pub clock: Clock,
+    pub learned: Learned,
 }
 
 impl Desk {
-    pub fn new(clock: Clock) -> Self {
-        Self { clock }
+    pub fn new(clock: Clock, learned: Learned) -> Self {
+        Self { clock, learned }
     }
 
     /// Hears of an attempt that has ended: exactly once of each, however it ended.
     pub fn ended(&self, call: &CallFacts, attempt: &Attempt) {
+        if let Some(preset) = attempt.preset.strip_prefix("presets/") {
+            self.learned.hear(&Lesson {
+                preset,
+                member: &attempt.model.name,
+                verdict: Verdict::of(attempt.failure.as_ref()),
+                took: attempt.took,
+                cost: attempt.cost,
+                at: self.clock.wall(),
+            });
+        }
         debug!(
             call = %call.id,
             kind = ?call.kind,
