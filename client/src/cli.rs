@@ -18,6 +18,7 @@ mod keys;
 mod limits;
 mod models;
 mod out;
+mod presets;
 mod problem;
 mod profile;
 mod providers;
@@ -26,6 +27,7 @@ mod routes;
 mod show;
 mod table;
 mod when;
+mod workflows;
 
 use std::process::ExitCode;
 
@@ -69,6 +71,12 @@ pub enum AtServer {
     /// Who serves each task
     #[command(subcommand)]
     Routes(routes::RoutesCommand),
+    /// Groups of models that answer together
+    #[command(subcommand)]
+    Presets(presets::PresetsCommand),
+    /// Stored plans of several steps
+    #[command(subcommand)]
+    Workflows(workflows::WorkflowsCommand),
     /// Explain who would serve a model, preset or task, and who would not
     Resolve(resolve::ResolveArgs),
     /// List who changed what
@@ -111,6 +119,8 @@ async fn call(place: &Place, out: &Out, command: AtServer) -> Result<(), Problem
         AtServer::Keys(command) => keys::run(&client, out, command).await,
         AtServer::Accounts(command) => accounts::run(&client, out, command).await,
         AtServer::Routes(command) => routes::run(&client, out, command).await,
+        AtServer::Presets(command) => presets::run(&client, out, command).await,
+        AtServer::Workflows(command) => workflows::run(&client, out, command).await,
         AtServer::Resolve(args) => resolve::run(&client, out, args).await,
         AtServer::Audit(args) => audit::run(&client, out, args).await,
         AtServer::Doctor => doctor::run(&client, out, place).await,

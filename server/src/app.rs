@@ -8,6 +8,7 @@ use mediary_proto::{
         account_service_server::AccountServiceServer, api_key_service_server::ApiKeyServiceServer,
         audit_service_server::AuditServiceServer, catalog_service_server::CatalogServiceServer,
         preset_service_server::PresetServiceServer, route_service_server::RouteServiceServer,
+        workflow_service_server::WorkflowServiceServer,
     },
     v1::{
         model_service_server::ModelServiceServer, server_service_server::ServerServiceServer,
@@ -16,18 +17,19 @@ use mediary_proto::{
 };
 use mediary_store::{RegistryRows, Shared};
 use mediary_store_sqlite::{Settings, SqliteStore};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tonic_health::server::HealthReporter;
 use tracing::info;
 
 use crate::{
     access::{Access, Caller, Role, Terms},
-    clock::Clock,
+    clock::{Clock, Steady},
     config::{AnonymousRole, Config, Environment, Loaded},
     http::{self, Readiness},
     listener::{self, Entrance, Signals, tls::Tls},
     providers::{self, Setup},
-    registry::{Base, Keeper, ProviderRow, Registry, Rows, Snapshot},
-    routing::{Desk, Learned},
+    registry::{Account, Base, Keeper, ProviderRow, Registry, Rows, Snapshot},
+    routing::{Accounts, Desk, Learned, Limits},
     service::{
         self,
         account::AccountApi,
@@ -45,6 +47,7 @@ use crate::{
         stall::Stalls,
         text::TextApi,
         trail::Trail,
+        workflow::WorkflowApi,
     },
     transport::Http,
     vault::{self, Readable, Vault},
@@ -62,7 +65,10 @@ pub struct App {
     store: Shared,
     access: Access,
     keeper: Arc<Keeper>,
-    learned: Learned,
+    desk: Desk,
+    account_api: AccountApi,
+    /// Accounts whose keys calls have found to be refused.
+    rejected: UnboundedReceiver<Arc<Account>>,
 }
 
 impl App {
@@ -89,13 +95,27 @@ impl App {
         keeper.begin().await?;
         needs_a_key(&config, &ways, &access)?;
         let learned = Learned::of(&store.learning().all().await.map_err(text)?);
-        let desk = Desk::new(clock.clone(), learned.clone());
+        let limits = limits(&store, &clock).await?;
+        let (accounts, rejected) = Accounts::new(clock.clone(), limits);
 
         let served = service::served();
         let stalls = Stalls::new(clock.clone(), config.stream.stall_timeout.get());
         let (health, health_service) = tonic_health::server::health_reporter();
         let pages = Arc::new(PageTokens::new(&salt, clock.clone()));
+        let account_api = AccountApi::new(
+            store.clone(),
+            keeper.clone(),
+            registry.clone(),
+            accounts.clone(),
+            pages.clone(),
+            clock.clone(),
+        );
+        let desk = Desk::new(clock.clone(), accounts, learned);
         let services = services(&config, &registry, &keeper, &store, &pages, &desk, &signals)
+            .add_service(
+                AccountServiceServer::new(account_api.clone())
+                    .max_decoding_message_size(config.listen.max_message_bytes),
+            )
             .add_service(health_service)
             .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1().map_err(text)?)
             .add_service(reflection(FILE_DESCRIPTOR_SET)?.build_v1alpha().map_err(text)?);
@@ -135,7 +155,9 @@ impl App {
             store,
             access,
             keeper,
-            learned,
+            desk,
+            account_api,
+            rejected,
         })
     }
 
@@ -170,7 +192,7 @@ impl App {
     /// Answers until it is told to stop, and returns once every connection has ended.
     pub async fn run(self) {
         let Self { entrances, config, clock, signals, readiness, health, .. } = self;
-        let Self { stalls, store, access, keeper, learned, .. } = self;
+        let Self { stalls, store, access, keeper, desk, account_api, rejected, .. } = self;
         readiness.set(true);
         set_health(&health, true).await;
         let draining = async {
@@ -195,12 +217,22 @@ impl App {
             () = keeper.follow() => {}
             () = keeper.tidy(&clock) => {}
             () = access.note_use(store.api_keys()) => {}
-            () = learned.keep(store.learning()) => {}
+            () = desk.learned.keep(store.learning()) => {}
+            () = account_api.keep_rejections(rejected) => {}
         }
+        desk.accounts.limits().close().await;
         access.note_use_now(store.api_keys()).await;
-        learned.keep_now(store.learning()).await;
+        desk.learned.keep_now(store.learning()).await;
         store.close().await;
     }
+}
+
+/// The limits of this process; their time goes on from where another has left it.
+async fn limits(store: &Shared, clock: &Clock) -> Result<Limits, String> {
+    let quotas = store.quotas();
+    let steady = Steady::new(clock.clone(), quotas.steady_time().await.map_err(text)?);
+    quotas.keep_steady_time(steady.begin()).await.map_err(text)?;
+    Ok(Limits::new(store.clone(), steady))
 }
 
 async fn open_store(config: &Config) -> Result<Shared, String> {
@@ -315,18 +347,13 @@ fn services(
     );
     let models = ModelApi::new(
         registry.clone(),
+        desk.accounts.clone(),
+        desk.learned.clone(),
         pages.clone(),
         clock.clone(),
         config.catalog.auto_includes_sandbox,
     );
     let catalog = CatalogApi::new(store.clone(), keeper.clone(), registry.clone(), clock.clone());
-    let accounts = AccountApi::new(
-        store.clone(),
-        keeper.clone(),
-        registry.clone(),
-        pages.clone(),
-        clock.clone(),
-    );
     let routes = RouteApi::new(
         store.clone(),
         keeper.clone(),
@@ -342,6 +369,13 @@ fn services(
         pages.clone(),
         clock.clone(),
     );
+    let workflows = WorkflowApi::new(
+        store.clone(),
+        keeper.clone(),
+        registry.clone(),
+        pages.clone(),
+        clock.clone(),
+    );
     let keys = ApiKeyApi::new(store.clone(), keeper.clone(), pages.clone(), clock.clone());
     let audit = AuditApi::new(store.clone(), pages.clone());
     Services::default()
@@ -349,9 +383,9 @@ fn services(
         .add_service(ModelServiceServer::new(models).max_decoding_message_size(most))
         .add_service(TextServiceServer::new(text).max_decoding_message_size(most))
         .add_service(CatalogServiceServer::new(catalog).max_decoding_message_size(most))
-        .add_service(AccountServiceServer::new(accounts).max_decoding_message_size(most))
         .add_service(RouteServiceServer::new(routes).max_decoding_message_size(most))
         .add_service(PresetServiceServer::new(presets).max_decoding_message_size(most))
+        .add_service(WorkflowServiceServer::new(workflows).max_decoding_message_size(most))
         .add_service(ApiKeyServiceServer::new(keys).max_decoding_message_size(most))
         .add_service(AuditServiceServer::new(audit).max_decoding_message_size(most))
 }

@@ -2,6 +2,8 @@
 //!
 //! Everything else takes a [`Clock`], so that a test can hold all three still.
 
+mod steady;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -10,6 +12,8 @@ use std::{
 use rand::Rng as _;
 use uuid::Uuid;
 
+pub use self::steady::Steady;
+
 /// Crockford's base32 in lower case: no letter that looks like a digit.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
@@ -17,12 +21,24 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 pub trait Source: Send + Sync {
     fn now(&self) -> Instant;
     fn wall(&self) -> SystemTime;
+    /// How long the machine runs; `None` where it does not tell.
+    fn uptime(&self) -> Option<Uptime> {
+        None
+    }
     /// Sortable by creation, 74 random bits at least.
     fn id(&self) -> Uuid;
     /// Evenly distributed in `0.0..1.0`.
     fn chance(&self) -> f64;
     /// Bytes that nobody can guess.
     fn fill(&self, bytes: &mut [u8]);
+}
+
+/// How long a machine has been running since one of its starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uptime {
+    /// Which start.
+    pub boot: String,
+    pub since: Duration,
 }
 
 /// A cheap handle to the one source of the process.
@@ -47,6 +63,11 @@ impl Clock {
     /// Wall clock: for what is shown and stored, never for ordering.
     pub fn wall(&self) -> SystemTime {
         self.0.wall()
+    }
+
+    /// What goes on whatever the wall clock is set to, also while this process does not run.
+    pub fn uptime(&self) -> Option<Uptime> {
+        self.0.uptime()
     }
 
     pub fn chance(&self) -> f64 {
@@ -100,6 +121,15 @@ impl Source for System {
 
     fn wall(&self) -> SystemTime {
         SystemTime::now()
+    }
+
+    /// proc(5): `/proc/uptime` counts sleep as well, and nobody can set it.
+    fn uptime(&self) -> Option<Uptime> {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+        let seconds: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+        let since = Duration::try_from_secs_f64(seconds).ok()?;
+        Some(Uptime { boot: boot.trim().to_owned(), since })
     }
 
     fn id(&self) -> Uuid {

@@ -23,6 +23,7 @@ pub mod services;
 pub mod stall;
 pub mod text;
 pub mod trail;
+pub mod workflow;
 
 /// Full names of the RPCs that are served; all others of the contract answer METHOD_DISABLED.
 pub fn served() -> Vec<&'static str> {
@@ -36,6 +37,7 @@ pub fn served() -> Vec<&'static str> {
         route::METHODS,
         api_key::METHODS,
         audit::METHODS,
+        workflow::METHODS,
     ]
     .concat()
 }

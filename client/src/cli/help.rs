@@ -5,7 +5,10 @@ use clap::Command;
 /// What commands are for, in the order in which a newcomer wants them.
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Use", &["chat", "models", "providers", "capabilities"]),
-    ("Administer", &["keys", "accounts", "routes", "resolve", "audit", "doctor"]),
+    (
+        "Administer",
+        &["keys", "accounts", "routes", "presets", "workflows", "resolve", "audit", "doctor"],
+    ),
     ("Run a server", &["serve", "config"]),
     ("This command", &["profile", "completions", "help"]),
 ];

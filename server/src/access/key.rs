@@ -50,6 +50,14 @@ pub struct KeySettings {
     pub requests_per_day: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrent_requests: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_per_minute: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_per_day: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub day_pico_usd: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub month_pico_usd: Option<i64>,
 }
 
 /// What outlives a change of the row.

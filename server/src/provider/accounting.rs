@@ -9,12 +9,14 @@ use std::{
 use futures::Stream;
 use mediary_domain::{ChatCall, ChatEvent, Part, Result, TokenUsage, UsageSource};
 
-use super::ChatStream;
+use super::{ChatStream, ModelRow};
 
 /// Bytes of text that make a token, on average over English prose and code.
 const BYTES_PER_TOKEN: usize = 4;
 /// Tokens of an image where nothing is known about it: the low end of what vendors charge.
 const TOKENS_PER_IMAGE: i64 = 256;
+/// Tokens of an answer whose length nobody has limited.
+const USUAL_OUTPUT: i64 = 1_000;
 /// What a message costs beside its text.
 const TOKENS_PER_MESSAGE: i64 = 4;
 
@@ -50,6 +52,17 @@ pub fn estimate_input(call: &ChatCall) -> i64 {
         + tools.sum::<i64>()
 }
 
+/// What a call will probably use.
+pub fn expected(model: &ModelRow, call: &ChatCall) -> TokenUsage {
+    let output = call.parameters.max_output_tokens.unwrap_or(USUAL_OUTPUT);
+    TokenUsage {
+        input: estimate_input(call),
+        output: output.min(model.max_output_tokens.unwrap_or(i64::MAX)),
+        source: UsageSource::Estimated,
+        ..TokenUsage::default()
+    }
+}
+
 /// What an answer probably cost of which nobody reported anything.
 pub fn estimated(input: i64, written: usize) -> TokenUsage {
     TokenUsage {
@@ -74,6 +87,11 @@ pub fn written(event: &ChatEvent) -> usize {
 /// What a text of so many bytes probably costs.
 pub fn of_text(bytes: usize) -> i64 {
     i64::try_from(bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(i64::MAX)
+}
+
+/// How many bytes of text so many tokens probably are.
+pub fn bytes_of(tokens: i64) -> usize {
+    usize::try_from(tokens).unwrap_or(usize::MAX).saturating_mul(BYTES_PER_TOKEN)
 }
 
 struct Accounted {

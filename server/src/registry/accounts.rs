@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use mediary_store::{Account as Stored, Secret as Kept};
+use mediary_store::{Account as Stored, AccountState, Secret as Kept};
 
 use super::{Account, AccountSettings, AuthScheme, Base, Origin, ProviderRow};
 use crate::{
@@ -222,6 +222,13 @@ impl Base {
             ));
         }
         self.mark(&mut account);
+        // Another key than the one that was refused.
+        if account.state == AccountState::CredentialsRejected
+            && !row.key_fingerprint.is_empty()
+            && row.key_fingerprint != account.key_fingerprint
+        {
+            account.state = AccountState::Active;
+        }
         Ok(account)
     }
 

@@ -3,9 +3,9 @@
 //! Invariant: a built-in preset that was deleted stays so. Its row in the store hides it until the
 //! presets of a new server are restored.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, path::Path, sync::Arc};
 
-use mediary_domain::Target;
+use mediary_domain::{Capability, Target};
 use mediary_store::{RecipeKey, RecipeRow, RegistryRows};
 use serde::Deserialize;
 
@@ -173,6 +173,16 @@ impl Base {
 }
 
 impl Snapshot {
+    /// The preset that answers where a capability is asked for and nobody named: the one of highest
+    /// priority, not below 0; of equals one that somebody has made, then by id.
+    pub fn preset_of(&self, capability: Capability) -> Option<&Arc<PresetRow>> {
+        let is_meant = |one: &&Arc<PresetRow>| {
+            one.enabled && one.priority >= 0 && one.capability == capability
+        };
+        let rank = |one: &&Arc<PresetRow>| (Reverse(one.priority), one.built_in);
+        self.presets.values().filter(is_meant).min_by_key(rank)
+    }
+
     /// Routes, presets and workflows that name a model which is meant.
     pub fn users_of_models(&self, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
         let routes = self.routes.values().filter(|route| route.names(&is_meant));

@@ -6,6 +6,7 @@ use mediary_domain::{Capability, Error};
 use tracing::debug;
 
 use super::{
+    accounts::Accounts,
     run::Attempt,
     strategy::{Learned, Lesson, Verdict},
 };
@@ -53,12 +54,13 @@ impl CallFacts {
 #[derive(Clone)]
 pub struct Desk {
     pub clock: Clock,
+    pub accounts: Accounts,
     pub learned: Learned,
 }
 
 impl Desk {
-    pub fn new(clock: Clock, learned: Learned) -> Self {
-        Self { clock, learned }
+    pub fn new(clock: Clock, accounts: Accounts, learned: Learned) -> Self {
+        Self { clock, accounts, learned }
     }
 
     /// Hears of an attempt that has ended: exactly once of each, however it ended.
@@ -73,6 +75,7 @@ impl Desk {
                 at: self.clock.wall(),
             });
         }
+        self.accounts.ended(attempt);
         debug!(
             call = %call.id,
             kind = ?call.kind,

@@ -7,9 +7,11 @@ use mediary_domain::{
 use tracing::warn;
 
 use super::{
+    accounts::Place,
     desk::{CallFacts, Desk},
+    limits::Expected,
     plan::{Candidate, Plan},
-    run::{Attempt, Outcome},
+    run::{Attempt, Outcome, too_slow},
 };
 use crate::provider::{CallContext, ModelRow, ProviderRow, accounting};
 
@@ -43,6 +45,16 @@ pub async fn embed(
             Err(_) if waiting.peek().is_some() => continue,
             Err(error) => return Err(error),
         };
+        let place = match enter(&candidate, call, facts, desk, waiting.peek().is_none()).await {
+            Ok(place) => place,
+            Err(error) if waiting.peek().is_some() => {
+                if matches!(error.retry(), Retry::Later(_)) {
+                    curable = Some(error);
+                }
+                continue;
+            }
+            Err(error) => return Err(told(error, curable, outcome.attempts.len())),
+        };
         let cx = CallContext {
             provider: candidate.provider.clone(),
             model: candidate.model.clone(),
@@ -50,7 +62,11 @@ pub async fn embed(
         };
         let (start, began) = (clock.wall(), clock.now());
         let mut embedded = Embedded::default();
-        let asked = ask(&candidate, &cx, &call.texts, &options, &mut embedded).await;
+        let asked = ask(&candidate, &cx, &call.texts, &options, &mut embedded);
+        let asked = match candidate.timeout {
+            Some(limit) => tokio::time::timeout(limit, asked).await.unwrap_or(Err(too_slow())),
+            None => asked.await,
+        };
         let cost = embedded
             .usage
             .map(|usage| cost_of_tokens(&usage, &candidate.model.prices_at(clock.wall())))
@@ -71,6 +87,7 @@ pub async fn embed(
             cost,
         };
         desk.ended(facts, &attempt);
+        place.settle(attempt.usage.as_ref(), cost);
         outcome.attempts.push(attempt);
         match asked {
             Ok(()) => {
@@ -109,6 +126,25 @@ fn told(error: Error, curable: Option<Error>, tried: usize) -> Error {
         _ => error,
     };
     if tried > 1 { error.fact("attempts", tried.to_string()) } else { error }
+}
+
+/// Lets the call in, limits included.
+async fn enter(
+    candidate: &Candidate,
+    call: &EmbedCall,
+    facts: &CallFacts,
+    desk: &Desk,
+    is_last: bool,
+) -> Result<Place> {
+    let expected = || {
+        let input = call.texts.iter().map(|text| accounting::of_text(text.len())).sum();
+        let usage = TokenUsage { input, ..TokenUsage::default() };
+        Expected::of(&usage, &candidate.model.prices_at(desk.clock.wall()))
+    };
+    let (key, is_last) = (facts.key.as_deref(), candidate.is_last_resort || is_last);
+    let (place, demands) =
+        desk.accounts.enter(&candidate.account, key, expected, is_last, false)?;
+    Ok(place.holding(desk.accounts.limits().reserve(demands).await?))
 }
 
 /// All texts, as many at a time as the model takes. What came before a failure was paid for.

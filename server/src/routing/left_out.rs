@@ -1,19 +1,32 @@
 //! Why a model would not be asked, as a word, a sentence and a failure.
 
+use std::sync::Arc;
+
 use mediary_domain::{Capability, Error, Kind, PicoUsd};
 
+use super::accounts::Closed;
 use crate::{
-    provider::{ModelRow, ProviderRow},
-    registry::Entry,
+    provider::{Account, ModelRow, ProviderRow},
+    registry::{Entry, PresetRow},
 };
 
-/// A model that is named and not asked.
+/// A model that is named and not asked, at all or with one of its accounts.
+#[derive(Clone)]
 pub struct LeftOut {
     /// Its resource name; what was written where there is no such model.
     pub model: String,
+    /// `None` = with any.
+    pub account: Option<Arc<Account>>,
     pub why: Why,
 }
 
+impl LeftOut {
+    pub fn model(name: &str, why: Why) -> Self {
+        Self { model: name.to_owned(), account: None, why }
+    }
+}
+
+#[derive(Clone)]
 pub enum Why {
     /// No account at its provider may be used for it.
     NoAccount(Error),
@@ -29,6 +42,16 @@ pub enum Why {
     TooDear(Error),
     /// Nothing of that name exists.
     Unknown(Error),
+    /// The provider does not take the key.
+    CredentialsRejected(Error),
+    /// The provider wants to be left alone for a while.
+    RateLimited(Error),
+    /// Its calls fail; it is tried again in a while.
+    BreakerOpen(Error),
+    /// A limit of the account is used up.
+    LimitReached(Error),
+    /// A budget of the account is used up.
+    BudgetExceeded(Error),
     /// It would only be asked after another has failed, and the request forbids that.
     NoFallback,
 }
@@ -45,6 +68,11 @@ impl Why {
             Self::Disabled(_) => "disabled",
             Self::TooDear(_) => "too-expensive",
             Self::Unknown(_) => "not-found",
+            Self::CredentialsRejected(_) => "credentials-rejected",
+            Self::RateLimited(_) => "rate-limited",
+            Self::BreakerOpen(_) => "breaker-open",
+            Self::LimitReached(_) => "limit-reached",
+            Self::BudgetExceeded(_) => "budget-exceeded",
             Self::NoFallback => "no-fallback",
         }
     }
@@ -59,8 +87,40 @@ impl Why {
             | Self::Retired(error)
             | Self::Disabled(error)
             | Self::TooDear(error)
-            | Self::Unknown(error) => Some(error),
+            | Self::Unknown(error)
+            | Self::CredentialsRejected(error)
+            | Self::RateLimited(error)
+            | Self::BreakerOpen(error)
+            | Self::LimitReached(error)
+            | Self::BudgetExceeded(error) => Some(error),
             Self::NoFallback => None,
+        }
+    }
+}
+
+impl From<Closed> for Why {
+    fn from(closed: Closed) -> Self {
+        match closed {
+            Closed::Rejected(error) => Self::CredentialsRejected(error),
+            Closed::Limited(error) => Self::RateLimited(error),
+            Closed::Broken(error) => Self::BreakerOpen(error),
+            Closed::Full(error) if error.kind() == Kind::BudgetExceeded => {
+                Self::BudgetExceeded(error)
+            }
+            Closed::Full(error) => Self::LimitReached(error),
+        }
+    }
+}
+
+impl Why {
+    /// Why an account would not let a call in.
+    pub fn refused(error: Error) -> Self {
+        match error.kind() {
+            Kind::CredentialsRejected => Self::CredentialsRejected(error),
+            Kind::UpstreamRateLimited => Self::RateLimited(error),
+            Kind::UpstreamUnavailable => Self::BreakerOpen(error),
+            Kind::BudgetExceeded => Self::BudgetExceeded(error),
+            _ => Self::LimitReached(error),
         }
     }
 }
@@ -74,6 +134,23 @@ pub fn route_not_allowed(task: &str) -> Error {
     let name = format!("routes/{task}");
     let message = format!("this key may not use {name}: its allowed_routes do not name it");
     Error::new(Kind::ModelNotAllowed, message).fact("route", name)
+}
+
+/// Whether a preset that was named may serve this.
+pub fn check_preset(preset: &PresetRow, capability: Capability) -> Result<(), Error> {
+    if !preset.enabled {
+        return Err(Error::not_found("mediary.admin.v1.Preset", preset.name())
+            .violation("target.preset", "an operator has disabled the preset"));
+    }
+    // With pictures to look at or without: both are text.
+    if preset.capability.outputs() != capability.outputs() {
+        let (is, wanted) = (preset.capability.as_str(), capability.as_str());
+        let message = format!("{} is for {is}, and this call is {wanted}", preset.name());
+        return Err(Error::new(Kind::CapabilityUnsupported, message)
+            .fact("preset", preset.name())
+            .fact("capability", wanted));
+    }
+    Ok(())
 }
 
 pub fn disabled(model: &ModelRow) -> Error {

@@ -7,20 +7,27 @@ use std::{
     collections::VecDeque,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
 use futures::StreamExt as _;
 use mediary_domain::{
-    ChatEvent, Error, FinishReason, Kind, PicoUsd, Result, Retry, TokenUsage, Warning,
+    Answer, ChatEvent, Error, FinishReason, Kind, PicoUsd, Result, Retry, TokenUsage, Warning,
     cost_of_tokens,
 };
+use tokio::time::Sleep;
 use tracing::warn;
 
 use super::{
+    accounts::Place,
     desk::{CallFacts, Desk},
-    plan::{Candidate, Plan},
+    left_out::{LeftOut, Why},
+    limits::Expected,
+    plan::Candidate,
 };
 use crate::provider::{Account, CallContext, ChatStream, ModelRow, accounting};
 
@@ -52,20 +59,53 @@ pub struct Outcome {
     pub attempts: Vec<Attempt>,
     /// Resource name of the model that serves, or was tried last.
     pub model: String,
+    /// Who was not asked, and why.
+    pub left_out: Vec<LeftOut>,
     /// Id of its provider.
     pub provider: String,
     /// The model name that the provider's answer carries.
     pub provider_model_id: String,
     pub refusal: String,
     /// Of the attempt that runs, or ran last.
-    usage: Option<TokenUsage>,
+    pub(super) usage: Option<TokenUsage>,
     /// Of all attempts.
     pub cost: PicoUsd,
     /// From acceptance to the first piece of the answer.
     pub first_token: Option<Duration>,
+    /// What each member of an ensemble has answered. Empty = there was none.
+    pub alternates: Vec<Alternate>,
+}
+
+/// What one member of an ensemble has answered.
+#[derive(Clone)]
+pub struct Alternate {
+    /// Resource name of its model.
+    pub model: String,
+    /// Id of its provider.
+    pub provider: String,
+    /// `None` = it failed, or was stopped.
+    pub answer: Option<Answer>,
+    pub finish_reason: Option<FinishReason>,
+    pub usage: Option<TokenUsage>,
+    pub cost: PicoUsd,
+    /// Whether it became the answer, or part of it.
+    pub chosen: bool,
+    /// The judge's reason. Empty = it gave none.
+    pub reason: String,
+    pub failure: Option<Error>,
 }
 
 impl Outcome {
+    /// With what went before it in the same call.
+    #[must_use]
+    pub fn after(mut self, before: &Self) -> Self {
+        self.attempts.splice(0..0, before.attempts.iter().cloned());
+        self.alternates.splice(0..0, before.alternates.iter().cloned());
+        self.left_out.splice(0..0, before.left_out.iter().cloned());
+        self.cost += before.cost;
+        self
+    }
+
     /// Tokens of all attempts. `None`: none are known.
     pub fn usage(&self) -> Option<TokenUsage> {
         self.attempts.iter().filter_map(|attempt| attempt.usage).reduce(TokenUsage::plus)
@@ -88,6 +128,15 @@ pub enum Step {
         next: String,
         warnings: Vec<Warning>,
     },
+    /// The answer of this member of an ensemble is taken.
+    Chosen {
+        model: String,
+        /// The judge's. Empty = nobody was asked.
+        reason: String,
+        warnings: Vec<Warning>,
+    },
+    /// The answer is not quite what was asked for.
+    Warned(Warning),
     Finished {
         reason: FinishReason,
         native: String,
@@ -95,7 +144,7 @@ pub enum Step {
     Failed(Error),
 }
 
-/// A call on its way. Dropping it closes the connection to the provider.
+/// One candidate after the other. Dropping it closes the connection to the provider.
 pub struct Run {
     desk: Desk,
     call: Arc<CallFacts>,
@@ -111,10 +160,24 @@ pub struct Run {
     /// What the running attempt has read and written, to be charged if it ends unreported.
     read: i64,
     written: usize,
+    /// What the running attempt holds.
+    place: Option<Place>,
+    /// Bytes of an answer that what is reserved is enough for.
+    covered: usize,
+    /// Numbers the attempts of the whole call.
+    numbers: Arc<AtomicUsize>,
+    /// When the running attempt has taken too long.
+    limit: Option<Pin<Box<Sleep>>>,
 }
+
+type Reserving = Pin<Box<dyn Future<Output = Result<Place>> + Send>>;
 
 enum State {
     Idle,
+    /// Limits that the store has to be asked for.
+    Reserving(Reserving, Box<Candidate>),
+    /// It may be asked, and is not yet.
+    Ready(Box<Candidate>),
     Asking(Pin<Box<dyn Future<Output = Result<ChatStream>> + Send>>, Arc<Candidate>),
     /// The call itself is let go: a long one would be held as long as the answer runs.
     Answering(ChatStream, Arc<ModelRow>),
@@ -122,12 +185,12 @@ enum State {
 }
 
 impl Run {
-    pub fn new(plan: Plan, call: Arc<CallFacts>, desk: Desk) -> Self {
+    pub fn new(waiting: VecDeque<Candidate>, call: Arc<CallFacts>, desk: Desk) -> Self {
         Self {
             accepted: desk.clock.now(),
             desk,
             call,
-            waiting: plan.candidates.into(),
+            waiting,
             now: State::Idle,
             outcome: Outcome::default(),
             spoke: false,
@@ -135,6 +198,56 @@ impl Run {
             may_restart: false,
             read: 0,
             written: 0,
+            place: None,
+            covered: usize::MAX,
+            numbers: Arc::default(),
+            limit: None,
+        }
+    }
+
+    /// Shares the numbers of its attempts with other runs of the same call.
+    pub fn numbered(mut self, numbers: Arc<AtomicUsize>) -> Self {
+        self.numbers = numbers;
+        self
+    }
+
+    /// Whether any of an answer has come.
+    pub fn has_spoken(&self) -> bool {
+        self.spoke
+    }
+
+    /// Finds the first candidate that lets the call in, and asks it nothing yet. Who is not called
+    /// this begins with the first step.
+    pub async fn begin(&mut self) -> Result<()> {
+        loop {
+            let refused = match &mut self.now {
+                State::Idle => match self.waiting.pop_front() {
+                    Some(candidate) => self.enter(candidate).err(),
+                    None => return Err(self.nobody()),
+                },
+                State::Reserving(reserving, _) => {
+                    let reserved = reserving.await;
+                    self.reserved(reserved).err()
+                }
+                State::Ready(_) | State::Asking(..) | State::Answering(..) | State::Over => {
+                    return Ok(());
+                }
+            };
+            if let Some(error) = refused {
+                self.note_curable(&error);
+                if self.waiting.is_empty() {
+                    self.now = State::Over;
+                    return Err(self.final_error(error));
+                }
+            }
+        }
+    }
+
+    /// The candidate that is asked first, once the call has begun.
+    pub fn first(&self) -> Option<&Candidate> {
+        match &self.now {
+            State::Ready(candidate) => Some(candidate),
+            _ => None,
         }
     }
 
@@ -159,31 +272,44 @@ impl Run {
             match &mut self.now {
                 State::Over => return None,
                 State::Idle => match self.waiting.pop_front() {
-                    Some(candidate) => self.ask(candidate),
+                    Some(candidate) => {
+                        if let Err(error) = self.enter(candidate) {
+                            return Some(self.refused(error));
+                        }
+                    }
                     None => {
                         self.now = State::Over;
-                        return Some(Step::Failed(Error::bug("a plan held no candidate")));
+                        return Some(Step::Failed(self.nobody()));
                     }
                 },
-                State::Asking(asked, candidate) => match asked.await {
-                    Ok(answer) => {
+                State::Reserving(reserving, _) => {
+                    let reserved = reserving.await;
+                    if let Err(error) = self.reserved(reserved) {
+                        return Some(self.refused(error));
+                    }
+                }
+                State::Ready(_) => {
+                    if let State::Ready(candidate) = std::mem::replace(&mut self.now, State::Idle) {
+                        self.ask(*candidate);
+                    }
+                }
+                State::Asking(asked, candidate) => match within(&mut self.limit, asked).await {
+                    Ok(Ok(answer)) => {
                         let answer = accounting::accounted(answer, &candidate.call);
-                        if self.may_restart {
-                            self.read = accounting::estimate_input(&candidate.call);
-                            self.written = 0;
-                        }
+                        self.read = accounting::estimate_input(&candidate.call);
+                        self.written = 0;
                         self.now = State::Answering(answer, candidate.model.clone());
                     }
-                    Err(error) => return Some(self.failed(error)),
+                    Ok(Err(error)) | Err(error) => return Some(self.failed(error)),
                 },
-                State::Answering(answer, _) => match answer.next().await {
-                    Some(Ok(event)) => {
+                State::Answering(answer, _) => match within(&mut self.limit, answer.next()).await {
+                    Ok(Some(Ok(event))) => {
                         if let Some(step) = self.take(event) {
                             return Some(step);
                         }
                     }
-                    Some(Err(error)) => return Some(self.failed(error)),
-                    None => {
+                    Ok(Some(Err(error))) | Err(error) => return Some(self.failed(error)),
+                    Ok(None) => {
                         return Some(self.failed(Error::new(
                             Kind::UpstreamTruncated,
                             "the provider's answer ended before it was finished",
@@ -202,11 +328,101 @@ impl Run {
         error
     }
 
+    /// Lets the call in at a candidate, as far as that needs no waiting.
+    fn enter(&mut self, candidate: Candidate) -> Result<()> {
+        let nobody_else = self.waiting.is_empty() && self.outcome.attempts.is_empty();
+        let is_last = candidate.is_last_resort || nobody_else;
+        let again = !self.outcome.attempts.is_empty();
+        let key = self.call.key.as_deref();
+        let wall = self.desk.clock.wall();
+        let expected = || candidate.expected(wall);
+        let accounts = &self.desk.accounts;
+        match accounts.enter(&candidate.account, key, expected, is_last, again) {
+            Ok((place, demands)) if demands.is_empty() => {
+                self.place = Some(place);
+                self.now = State::Ready(Box::new(candidate));
+            }
+            Ok((place, demands)) => {
+                let limits = accounts.limits().clone();
+                let reserving = async move { Ok(place.holding(limits.reserve(demands).await?)) };
+                self.now = State::Reserving(Box::pin(reserving), Box::new(candidate));
+            }
+            Err(error) => {
+                self.leave_out(&candidate, error.clone());
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn reserved(&mut self, reserved: Result<Place>) -> Result<()> {
+        let State::Reserving(_, candidate) = std::mem::replace(&mut self.now, State::Idle) else {
+            return Ok(());
+        };
+        match reserved {
+            Ok(place) => {
+                self.place = Some(place);
+                self.now = State::Ready(candidate);
+                Ok(())
+            }
+            Err(error) => {
+                self.leave_out(&candidate, error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    fn leave_out(&mut self, candidate: &Candidate, error: Error) {
+        self.outcome.left_out.push(LeftOut {
+            model: candidate.model.name.clone(),
+            account: Some(candidate.account.clone()),
+            why: Why::refused(error),
+        });
+    }
+
+    /// A candidate did not let the call in: the next one may.
+    fn refused(&mut self, error: Error) -> Step {
+        self.note_curable(&error);
+        if let Some(next) = self.waiting.front() {
+            let (next, warnings) = (next.model.name.clone(), next.warnings.clone());
+            return Step::Fallback { failure: error, next, warnings };
+        }
+        self.now = State::Over;
+        Step::Failed(self.final_error(error))
+    }
+
+    fn note_curable(&mut self, error: &Error) {
+        if matches!(error.retry(), Retry::Later(_)) {
+            self.curable = Some(error.clone());
+        }
+    }
+
+    /// What a caller hears when nobody else is asked: a failure that time cures, if there was one.
+    fn final_error(&mut self, error: Error) -> Error {
+        let error = match (error.retry(), self.curable.take()) {
+            (Retry::Elsewhere, Some(curable)) if !self.spoke => curable,
+            _ => error,
+        };
+        let tried = self.outcome.attempts.len();
+        if tried > 1 { error.fact("attempts", tried.to_string()) } else { error }
+    }
+
+    fn nobody(&self) -> Error {
+        Error::bug("a plan held no candidate")
+    }
+
     fn ask(&mut self, candidate: Candidate) {
+        self.covered = match &self.place {
+            Some(place) if !place.is_free() => {
+                accounting::bytes_of(accounting::expected(&candidate.model, &candidate.call).output)
+            }
+            _ => usize::MAX,
+        };
         self.outcome.model.clone_from(&candidate.model.name);
         self.outcome.provider.clone_from(&candidate.provider.id);
+        self.limit = candidate.timeout.map(|limit| Box::pin(tokio::time::sleep(limit)));
         self.outcome.attempts.push(Attempt {
-            index: self.outcome.attempts.len() + 1,
+            index: self.numbers.fetch_add(1, Ordering::Relaxed) + 1,
             model: candidate.model.clone(),
             account: candidate.account.clone(),
             preset: candidate.preset.clone(),
@@ -260,9 +476,23 @@ impl Run {
                     }
                 }
                 self.written += accounting::written(&piece);
+                if self.written > self.covered
+                    && let Err(error) = self.grow()
+                {
+                    return Some(Step::Failed(self.stop(error)));
+                }
                 Some(Step::Piece(piece))
             }
         }
+    }
+
+    /// The answer is longer than was expected: reserves as much again.
+    fn grow(&mut self) -> Result<()> {
+        let State::Answering(_, model) = &self.now else { return Ok(()) };
+        self.covered = self.covered.saturating_mul(2);
+        let usage = accounting::estimated(self.read, self.covered);
+        let expected = Expected::of(&usage, &model.prices_at(self.desk.clock.wall()));
+        self.place.as_mut().map_or(Ok(()), |place| place.grow(expected))
     }
 
     /// The first of an answer has come.
@@ -292,19 +522,12 @@ impl Run {
             error.kind(),
         );
         if goes_on && let Some(next) = self.waiting.front() {
-            if matches!(error.retry(), Retry::Later(_)) {
-                self.curable = Some(error.clone());
-            }
-            let (failure, next, warnings) = (error, next.model.name.clone(), next.warnings.clone());
-            return self.go_on(failure, next, warnings);
+            let (next, warnings) = (next.model.name.clone(), next.warnings.clone());
+            self.note_curable(&error);
+            return self.go_on(error, next, warnings);
         }
-        let error = match (error.retry(), self.curable.take()) {
-            (Retry::Elsewhere, Some(curable)) if !self.spoke => curable,
-            _ => error,
-        };
         self.now = State::Over;
-        let tried = self.outcome.attempts.len();
-        Step::Failed(if tried > 1 { error.fact("attempts", tried.to_string()) } else { error })
+        Step::Failed(self.final_error(error))
     }
 
     /// Forgets what the failed attempt said.
@@ -324,7 +547,10 @@ impl Run {
         let prices = match &self.now {
             State::Asking(_, candidate) => candidate.model.prices_at(now),
             State::Answering(_, model) => model.prices_at(now),
-            State::Idle | State::Over => return,
+            State::Idle | State::Reserving(..) | State::Ready(_) | State::Over => {
+                self.place = None;
+                return;
+            }
         };
         // Cut off, stopped or late: what was written is paid for all the same.
         if self.spoke && self.outcome.usage.is_none() {
@@ -340,8 +566,29 @@ impl Run {
             attempt.cost = cost;
             self.desk.ended(&self.call, attempt);
         }
+        if let Some(place) = self.place.take() {
+            place.settle(usage.as_ref(), cost);
+        }
         self.outcome.cost += cost;
     }
+}
+
+/// Waits for it, if the attempt may take so long.
+async fn within<T>(
+    limit: &mut Option<Pin<Box<Sleep>>>,
+    work: impl Future<Output = T>,
+) -> Result<T> {
+    let Some(limit) = limit else { return Ok(work.await) };
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        () = limit => Err(too_slow()),
+    }
+}
+
+/// The failure of a member that took longer than its preset allows.
+pub fn too_slow() -> Error {
+    Error::new(Kind::UpstreamTimeout, "the model took longer than its preset allows")
 }
 
 impl Drop for Run {

@@ -5,12 +5,14 @@
 //! Leaves: who the members are (`registry`), whether one can be asked at all (`plan`).
 
 mod adaptive;
+mod ensemble;
+mod judge;
 mod learned;
 mod sequential;
 mod weighted;
 
 pub use self::{
-    adaptive::Arm,
+    ensemble::Ensemble,
     learned::{Learned, Lesson, Statistics, Verdict},
 };
 use crate::{

@@ -4,6 +4,7 @@
 //! (`vault`), what is made of the rows (`registry`), asking the provider (`probe`).
 
 mod probe;
+mod rejection;
 mod save;
 mod wire;
 
@@ -31,6 +32,7 @@ use crate::{
     clock::Clock,
     error::status,
     registry::{Account, Keeper, Moment, Registry},
+    routing::Accounts,
 };
 
 const CREATE: &str = "mediary.admin.v1.AccountService.CreateAccount";
@@ -51,10 +53,12 @@ pub const METHODS: &[&str] = &[
     TEST,
 ];
 
+#[derive(Clone)]
 pub struct AccountApi {
     store: Shared,
     keeper: Arc<Keeper>,
     registry: Registry,
+    accounts: Accounts,
     pages: Arc<PageTokens>,
     clock: Clock,
 }
@@ -64,17 +68,18 @@ impl AccountApi {
         store: Shared,
         keeper: Arc<Keeper>,
         registry: Registry,
+        accounts: Accounts,
         pages: Arc<PageTokens>,
         clock: Clock,
     ) -> Self {
-        Self { store, keeper, registry, pages, clock }
+        Self { store, keeper, registry, accounts, pages, clock }
     }
 
     fn get(&self, name: &str, role: Role) -> Result<pb::Account> {
         let id = names::id_in("name", name, wire::COLLECTION)?;
         let snapshot = self.registry.now();
         let account = snapshot.accounts.get(id).ok_or_else(|| wire::missing(name))?;
-        Ok(wire::view(account, role))
+        Ok(wire::shown(account, &self.accounts.standing(account), role))
     }
 
     fn list(&self, request: &Request<ListAccountsRequest>) -> Result<ListAccountsResponse> {
@@ -89,9 +94,11 @@ impl AccountApi {
             page_token,
         };
         let snapshot = self.registry.now();
-        let rows = snapshot.accounts.values().map(|account| wire::View::new(account));
+        let rows = snapshot.accounts.values();
+        let rows = rows.map(|account| wire::View::new(account, self.accounts.standing(account)));
         let page = wire::ACCOUNTS.page(rows, &asked, &self.pages)?;
-        let accounts = page.rows.iter().map(|view| wire::view(view.account, caller.role));
+        let accounts = page.rows.iter();
+        let accounts = accounts.map(|view| wire::shown(view.account, &view.standing, caller.role));
         Ok(ListAccountsResponse {
             accounts: accounts.collect(),
             next_page_token: page.next_page_token,
@@ -166,10 +173,15 @@ impl AccountApi {
     ) -> mediary_store::Result<Saved<Row>> {
         let change = change.based_on(moment.rows.version);
         let accounts = self.store.accounts();
-        if stored(moment, &known.id).is_some() {
-            accounts.set_state(&known.id, state, None, change).await
-        } else {
-            accounts.create(overlay(known, state), change).await
+        match stored(moment, &known.id) {
+            // Which key it was: another in its place shall be tried.
+            Some(row) if !matches!(row.secret, Kept::Sealed(_)) => {
+                let key_fingerprint = known.key_fingerprint.clone();
+                let row = Row { state, key_fingerprint, ..row.clone() };
+                accounts.update(row, None, change).await
+            }
+            Some(_) => accounts.set_state(&known.id, state, None, change).await,
+            None => accounts.create(overlay(known, state), change).await,
         }
     }
 }
@@ -200,7 +212,7 @@ fn overlay(below: &Account, state: AccountState) -> Row {
         display_name: below.display_name.clone(),
         secret: Kept::None,
         key_hint: String::new(),
-        key_fingerprint: String::new(),
+        key_fingerprint: below.key_fingerprint.clone(),
         state,
         origin: below.origin.as_str().to_owned(),
         settings_json: String::new(),

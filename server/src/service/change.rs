@@ -14,7 +14,10 @@ use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, metadata::MetadataValue};
 use uuid::Uuid;
 
-use crate::{access::Caller, clock::Clock};
+use crate::{
+    access::{Caller, Role},
+    clock::Clock,
+};
 
 /// How long a repeat is known.
 const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
@@ -72,6 +75,18 @@ impl Changing {
             payload_hash: Sha256::digest(request.get_ref().encode_to_vec()).into(),
             audit_id: clock.resource_id('e'),
         })
+    }
+
+    /// What the server does by itself; `what` stands in the place of the RPC.
+    pub fn of_server(clock: &Clock, what: &'static str, role: Role) -> Self {
+        Self {
+            caller: Caller::anonymous("server", role),
+            at: clock.wall(),
+            method: what,
+            request_id: String::new(),
+            payload_hash: [0; 32],
+            audit_id: clock.resource_id('e'),
+        }
     }
 
     /// Name of what this very request made or changed before, if it did.

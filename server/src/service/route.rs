@@ -4,7 +4,7 @@
 //! (`registry`, `routing`).
 
 pub mod parameters;
-mod wire;
+pub mod wire;
 
 use std::sync::Arc;
 

@@ -17,7 +17,7 @@ use std::{
 };
 
 use futures::StreamExt as _;
-use mediary_domain::{Capability, Error, Result};
+use mediary_domain::{Capability, ChatCall, Error, Result};
 use mediary_proto::v1::{
     CountTokensRequest, CountTokensResponse, EmbedTextRequest, EmbedTextResponse,
     GenerateTextRequest, GenerateTextResponse, ResumeTextRequest, ResumeTextResponse,
@@ -40,7 +40,7 @@ use crate::{
     clock::Clock,
     error::status,
     registry::Registry,
-    routing::{CallFacts, CallKind, Desk, Run, Setting, plan},
+    routing::{CallFacts, CallKind, Course, Desk, Manner, Setting, plan},
 };
 
 pub const METHODS: &[&str] = &[
@@ -70,7 +70,7 @@ pub struct TextApi {
 
 /// A call that is checked and routed, and not yet asked.
 struct Accepted {
-    run: Run,
+    run: Course,
     generation: Arc<str>,
     include_reasoning: bool,
     warnings: Vec<mediary_domain::Warning>,
@@ -100,11 +100,23 @@ impl TextApi {
         }
     }
 
-    fn setting(&self) -> Setting {
-        Setting { sandbox_in_auto: self.sandbox_in_auto, now: self.clock.wall() }
+    fn setting(&self) -> Setting<'_> {
+        Setting {
+            sandbox_in_auto: self.sandbox_in_auto,
+            now: self.clock.wall(),
+            accounts: &self.desk.accounts,
+            learned: &self.desk.learned,
+            chance: Some(&self.clock),
+        }
     }
 
-    fn accept(&self, asked: Asked, caller: &Caller, generation: Arc<str>) -> Result<Accepted> {
+    async fn accept(
+        &self,
+        asked: Asked,
+        caller: &Caller,
+        generation: Arc<str>,
+        streams: bool,
+    ) -> Result<Accepted> {
         let snapshot = self.registry.now();
         let wish = &asked.wish;
         let call = CallFacts {
@@ -113,14 +125,20 @@ impl TextApi {
             ..CallFacts::new(generation.clone(), CallKind::Chat, wish.capability, caller)
         };
         let plan = plan(&snapshot, wish, asked.call, self.setting())?;
-        let reasoning = plan.call.parameters.reasoning.as_ref();
-        let include_reasoning = reasoning.is_some_and(|reasoning| reasoning.include);
-        let first = &plan.candidates[0];
+        let manner = Manner { may_restart: asked.allow_restart, streams };
+        let shows_reasoning = |call: &ChatCall| {
+            call.parameters.reasoning.as_ref().is_some_and(|reasoning| reasoning.include)
+        };
+        let include_reasoning = shows_reasoning(&plan.call)
+            || plan.candidates.iter().any(|one| shows_reasoning(&one.call));
+        let mut run = Course::new(plan, call.into(), self.desk.clone(), manner);
+        run.begin().await?;
+        let first = run.first().ok_or_else(|| Error::bug("a call began with nobody"))?;
         Ok(Accepted {
             warnings: first.warnings.clone(),
             model: first.model.name.clone(),
             provider: first.provider.name(),
-            run: Run::new(plan, call.into(), self.desk.clone()).restarting(asked.allow_restart),
+            run,
             resumable_until: asked.grace.map(|_| self.clock.wall() + RETENTION),
             generation,
             include_reasoning,
@@ -129,7 +147,7 @@ impl TextApi {
 
     async fn generate(&self, asked: Asked, caller: &Caller) -> Result<GenerateTextResponse> {
         let id = self.clock.resource_id('g').into();
-        answer::collect(self.accept(asked, caller, id)?, &self.closing).await
+        answer::collect(self.accept(asked, caller, id, false).await?, &self.closing).await
     }
 
     /// Answers, unless the same request was answered already.
@@ -154,7 +172,10 @@ impl TextApi {
         }
     }
 
-    fn stream(&self, request: Request<StreamTextRequest>) -> Result<BoxStream<StreamTextResponse>> {
+    async fn stream(
+        &self,
+        request: Request<StreamTextRequest>,
+    ) -> Result<BoxStream<StreamTextResponse>> {
         let (caller, deadline) = (change::caller(&request)?, deadline(&request));
         let asked = Asked::stream(request.into_inner(), &caller)?;
         let id: Arc<str> = self.clock.resource_id('g').into();
@@ -166,7 +187,7 @@ impl TextApi {
             request: asked.fingerprint.clone(),
         };
         // Routed before it is noted: what is refused leaves nothing behind.
-        let accepted = self.accept(asked, &caller, id)?;
+        let accepted = self.accept(asked, &caller, id, true).await?;
         let events = match self.generations.open(terms)? {
             Known::Same(generation) => {
                 let listening = self.generations.listen(generation);
@@ -226,7 +247,7 @@ impl TextService for TextApi {
         &self,
         request: Request<StreamTextRequest>,
     ) -> Result<Response<BoxStream<StreamTextResponse>>, Status> {
-        let events = self.stream(request);
+        let events = self.stream(request).await;
         events.map(Response::new).map_err(|error| status(&error))
     }
 

@@ -12,6 +12,7 @@ pub mod audit;
 pub mod catalog;
 pub mod learning;
 pub mod pages;
+pub mod quotas;
 pub mod recipes;
 pub mod registry;
 pub mod requests;
@@ -77,6 +78,13 @@ macro_rules! exam {
                 presets_come_before_workflows
                 a_recipe_is_put_and_deleted
                 several_are_deleted_at_once
+            }
+            quotas {
+                a_limit_gives_out_what_it_has
+                a_clock_that_is_set_back_gives_nothing_out_twice
+                what_was_not_used_can_be_had_again
+                many_at_once_get_no_more_than_there_is
+                its_time_is_kept
             }
             registry {
                 every_change_is_one_version

@@ -18,6 +18,7 @@ mod error;
 #[cfg(feature = "exam")]
 pub mod exam;
 mod page;
+mod quota;
 mod row;
 mod time;
 mod version;
@@ -30,6 +31,7 @@ use tokio::sync::watch;
 pub use change::{AuditEvent, Change, Request, RequestKey, Saved};
 pub use error::{Error, Result};
 pub use page::{AuditCursor, AuditFilter, Order, Page, Paged, Text};
+pub use quota::{Lease, Leased, SteadyTime, Unused};
 pub use row::{
     Account, AccountState, ApiKey, AuditRow, CatalogKey, CatalogRow, Learned, RecipeKey, RecipeRow,
     RegistryRows, Removed, Route, Sealed, Secret, Stamp,
@@ -49,6 +51,7 @@ pub trait Store: Send + Sync {
     fn audit(&self) -> &dyn Audit;
     fn requests(&self) -> &dyn Requests;
     fn registry(&self) -> &dyn Registry;
+    fn quotas(&self) -> &dyn Quotas;
 
     /// Finishes what was accepted, then lets go of everything. Later calls are refused.
     async fn close(&self);
@@ -206,6 +209,19 @@ pub trait Requests: Send + Sync {
     ) -> Result<Option<String>>;
     /// Forgets at most `limit` of those that ended at `now` or before. Tells how many.
     async fn forget_ended(&self, now: SystemTime, limit: u32) -> Result<u64>;
+}
+
+/// What limits have given out. All that share a store share it, so that together they never use
+/// more than a limit allows.
+#[async_trait]
+pub trait Quotas: Send + Sync {
+    /// Gives out what the limit leaves, and forgets what no longer counts.
+    async fn lease(&self, lease: Lease) -> Result<Leased>;
+    /// Takes back what was not used.
+    async fn give_back(&self, unused: Vec<Unused>) -> Result<()>;
+    /// The last moment that was kept.
+    async fn steady_time(&self) -> Result<Option<SteadyTime>>;
+    async fn keep_steady_time(&self, time: SteadyTime) -> Result<()>;
 }
 
 /// What a process needs in order to know what exists, and to hear when that changes.

@@ -41,6 +41,9 @@ impl AccountApi {
         let answer = inspect::ask(entry, account, inspect::until(&request, &self.clock)).await;
         let took = self.clock.now().saturating_duration_since(begin);
         let verdict = tell(&answer, took, &mut found);
+        if verdict == Some(true) {
+            self.accounts.is_well(account);
+        }
         self.note(&changing, account, verdict).await?;
         Ok(found)
     }

@@ -13,6 +13,7 @@ use crate::{
     config::{self, ProtocolSettings, Secret},
     error,
     registry::{Account, AccountSettings, Budget, Limits},
+    routing::{Position, SHOWN, Standing},
     service::{
         decide::{self, check_readable},
         listing::{Field, FieldKind, Listing, Row as Listed, Value},
@@ -68,17 +69,18 @@ pub const ACCOUNTS: Listing = Listing {
     usual_order: "name",
 };
 
-/// An account with its names, for lists.
+/// An account as it is now, with its names, for lists.
 pub struct View<'a> {
     pub account: &'a Account,
+    pub standing: Standing,
     name: String,
     provider: String,
 }
 
 impl<'a> View<'a> {
-    pub fn new(account: &'a Account) -> Self {
+    pub fn new(account: &'a Account, standing: Standing) -> Self {
         let provider = format!("providers/{}", account.provider);
-        Self { name: account.name(), provider, account }
+        Self { name: account.name(), provider, account, standing }
     }
 }
 
@@ -89,7 +91,7 @@ impl Listed for View<'_> {
             "display_name" => self.account.display_name.as_str().into(),
             "provider" => self.provider.as_str().into(),
             "state" => {
-                let word = state(self.account).as_str_name();
+                let word = state_now(self.account, &self.standing).as_str_name();
                 word.strip_prefix(STATE).unwrap_or(word).into()
             }
             "origin" => self.account.origin.as_str().into(),
@@ -115,6 +117,57 @@ fn state(account: &Account) -> WireState {
     }
 }
 
+fn state_now(account: &Account, standing: &Standing) -> WireState {
+    match state(account) {
+        WireState::Active if standing.rejected => WireState::CredentialsRejected,
+        WireState::Active if standing.closed_until.is_some() => WireState::RateLimited,
+        WireState::Active if standing.position != Position::Closed => WireState::Failing,
+        state => state,
+    }
+}
+
+/// The account as it is now, with how its calls go.
+pub fn shown(account: &Account, standing: &Standing, role: Role) -> pb::Account {
+    let fixed = view(account, role);
+    let health = fixed.health.unwrap_or_else(|| health(standing));
+    pb::Account { state: state_now(account, standing).into(), health: Some(health), ..fixed }
+}
+
+fn health(standing: &Standing) -> AccountHealth {
+    let windows = SHOWN.iter().zip(standing.windows).map(|(length, (requests, successes))| {
+        let window_duration = prost_types::Duration::try_from(*length).ok();
+        pb::SuccessWindow { window_duration, requests, successes }
+    });
+    let (last_error, last_error_time) = match &standing.last_error {
+        Some((error, time)) => (Some(error::rpc_status(error)), Some((*time).into())),
+        None => (None, None),
+    };
+    AccountHealth {
+        success_windows: windows.collect(),
+        consecutive_failures: i32::try_from(standing.failures_in_a_row).unwrap_or(i32::MAX),
+        breaker_state: match standing.position {
+            Position::Closed => BreakerState::Closed,
+            Position::Open(_) => BreakerState::Open,
+            Position::HalfOpen => BreakerState::HalfOpen,
+        }
+        .into(),
+        retry_time: standing.retry_time.map(Into::into),
+        last_error,
+        last_error_time,
+        day_cost_pico_usd: standing.day_cost.0,
+        month_cost_pico_usd: standing.month_cost.0,
+        statistics: Some(pb::CallStatistics {
+            requests: standing.requests,
+            successes: standing.successes,
+            success_rate: standing.success_rate,
+            cost_pico_usd: standing.cost.0,
+        }),
+        latency_duration: standing
+            .latency
+            .and_then(|latency| prost_types::Duration::try_from(latency).ok()),
+    }
+}
+
 fn protocol(settings: &ProtocolSettings) -> String {
     if settings.is_usual() {
         return String::new();
@@ -122,7 +175,7 @@ fn protocol(settings: &ProtocolSettings) -> String {
     serde_json::to_string(settings).unwrap_or_default()
 }
 
-/// The account without its secret.
+/// The account without its secret, as it is kept: what a version of it is.
 pub fn view(account: &Account, role: Role) -> pb::Account {
     let settings = &account.settings;
     let stamp = account.stamp.filter(|stamp| *stamp != Stamp::default());

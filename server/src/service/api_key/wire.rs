@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use mediary_domain::{Error, Result};
 use mediary_proto::{
-    admin::{ApiKey, RateLimits},
+    admin::{ApiKey, Budget, RateLimits},
     options,
 };
 use mediary_store::{ApiKey as Row, Stamp};
@@ -104,7 +104,7 @@ pub fn view(row: &Row) -> ApiKey {
         allowed_routes: allowed_routes.clone(),
         allowed_models: allowed_models.clone(),
         limits: limits(&settings),
-        budget: None,
+        budget: budget(&settings),
         enabled: Some(row.enabled),
         expire_time: row.expire_time.map(Into::into),
         last_used_time: row.last_used_time.map(Into::into),
@@ -121,9 +121,18 @@ fn limits(settings: &KeySettings) -> Option<RateLimits> {
         requests_per_minute: settings.requests_per_minute.map(i64::from),
         requests_per_day: settings.requests_per_day.map(i64::from),
         concurrent_requests: settings.concurrent_requests.and_then(|most| i32::try_from(most).ok()),
-        ..RateLimits::default()
+        tokens_per_minute: settings.tokens_per_minute,
+        tokens_per_day: settings.tokens_per_day,
     };
     (limits != RateLimits::default()).then_some(limits)
+}
+
+fn budget(settings: &KeySettings) -> Option<Budget> {
+    let budget = Budget {
+        day_cost_pico_usd: settings.day_pico_usd,
+        month_cost_pico_usd: settings.month_pico_usd,
+    };
+    (budget != Budget::default()).then_some(budget)
 }
 
 fn wire_role(role: Role) -> options::Role {
@@ -201,16 +210,21 @@ pub fn parse(id: &str, wire: ApiKey, now: Option<SystemTime>) -> Result<Row> {
     let requests_per_day = number("requests_per_day", limits.requests_per_day);
     let concurrent_requests =
         number("concurrent_requests", limits.concurrent_requests.map(i64::from));
-    let not_kept = "is not counted per key by this server: leave it unset";
     for (field, limit) in
         [("tokens_per_minute", limits.tokens_per_minute), ("tokens_per_day", limits.tokens_per_day)]
     {
-        if limit.is_some() {
-            wrong(&format!("limits.{field}"), not_kept.to_owned());
+        if limit.is_some_and(|limit| limit < 1) {
+            wrong(&format!("limits.{field}"), "must be at least 1".to_owned());
         }
     }
-    if wire.budget.is_some() {
-        wrong("budget", not_kept.to_owned());
+    let budget = wire.budget.unwrap_or_default();
+    for (field, most) in [
+        ("day_cost_pico_usd", budget.day_cost_pico_usd),
+        ("month_cost_pico_usd", budget.month_cost_pico_usd),
+    ] {
+        if most.is_some_and(|most| most < 0) {
+            wrong(&format!("budget.{field}"), "must not be negative".to_owned());
+        }
     }
     let (Some(role), None) = (role, &problems) else {
         return Err(problems.unwrap_or_else(|| Error::bug("a key that is wrong in nothing")));
@@ -221,6 +235,10 @@ pub fn parse(id: &str, wire: ApiKey, now: Option<SystemTime>) -> Result<Row> {
         requests_per_minute,
         requests_per_day,
         concurrent_requests,
+        tokens_per_minute: limits.tokens_per_minute,
+        tokens_per_day: limits.tokens_per_day,
+        day_pico_usd: budget.day_cost_pico_usd,
+        month_pico_usd: budget.month_cost_pico_usd,
     };
     Ok(Row {
         id: id.to_owned(),

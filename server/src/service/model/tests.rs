@@ -6,14 +6,16 @@ use mediary_proto::v1::{
     Model, ModelAvailability, ModelLifecycle, ProviderHealth, ProviderKind, price::Rate,
 };
 use mediary_store::RegistryRows;
+use mediary_store_sqlite::{Settings, SqliteStore};
 
 use super::*;
 use crate::{
     access::Role,
-    clock::Clock,
+    clock::{Clock, Steady},
     config::{Environment, VaultSection},
     provider::{CallContext, ChatStream, Provider},
     registry::{Base, Rows, Snapshot},
+    routing::Limits,
     service::listing::{FieldKind, Listing, Row, Value},
     vault::{Readable, Vault},
 };
@@ -98,7 +100,24 @@ fn api(environment: &[(&str, &str)]) -> ModelApi {
     let (snapshot, complaints) = base.with(&RegistryRows::default(), &Snapshot::default());
     assert_eq!(complaints, []);
     let pages = PageTokens::new(&[7; 32], Clock::system());
-    ModelApi::new(Registry::new(snapshot), Arc::new(pages), Clock::system(), false)
+    ModelApi::new(
+        Registry::new(snapshot),
+        accounts(),
+        Learned::default(),
+        Arc::new(pages),
+        Clock::system(),
+        false,
+    )
+}
+
+/// None of them is ever limited.
+fn accounts() -> Accounts {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let store = runtime.block_on(SqliteStore::open(Settings::new(folder.path()))).unwrap();
+    let clock = Clock::system();
+    let limits = Limits::new(Arc::new(store), Steady::new(clock.clone(), None));
+    Accounts::new(clock, limits).0
 }
 
 fn names(api: &ModelApi, parent: &str, filter: &str, order_by: &str) -> Vec<String> {

@@ -94,7 +94,7 @@ pub fn view(row: &RouteRow) -> Route {
     Route { etag, ..whole }
 }
 
-fn target_view(target: &Target) -> ModelTarget {
+pub fn target_view(target: &Target) -> ModelTarget {
     let target = match target {
         Target::Model(name) => WireTarget::Model(name.clone()),
         Target::Preset(name) => WireTarget::Preset(name.clone()),

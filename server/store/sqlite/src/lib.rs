@@ -16,6 +16,7 @@ mod fault;
 mod learning;
 mod lock;
 mod open;
+mod quotas;
 mod reader;
 mod recipes;
 mod registry;
@@ -119,6 +120,10 @@ impl store::Store for SqliteStore {
     }
 
     fn registry(&self) -> &dyn store::Registry {
+        self
+    }
+
+    fn quotas(&self) -> &dyn store::Quotas {
         self
     }
 
