@@ -206,35 +206,95 @@ async fn a_real_server_says_how_it_counts_and_what_it_refuses() {
     assert!(format!("{refused:?}").contains("CONTEXT_TOO_LONG"), "{refused:?}");
 }
 
-/// Left out by scripts/test-engines where Ollama could not be built.
+/// A real Ollama with the tiny model in it, which answers one call at a time.
+struct Ollama {
+    house: House,
+    _engine: Engine,
+    _folder: tempfile::TempDir,
+}
+
+impl Ollama {
+    async fn start() -> Self {
+        let binary = home().join("ollama");
+        let port = free_port();
+        let folder = tempfile::TempDir::new().unwrap();
+        let host = format!("127.0.0.1:{port}");
+        let command = |arguments: &[&str]| {
+            let mut command = Command::new(&binary);
+            command.args(arguments).env("OLLAMA_HOST", &host).env("HOME", folder.path());
+            command.env("OLLAMA_MODELS", folder.path().join("models"));
+            command.env("OLLAMA_NUM_PARALLEL", "1");
+            command
+        };
+        let engine = Engine::start(command(&["serve"]), port, "/api/version").await;
+        let recipe = folder.path().join("Modelfile");
+        std::fs::write(&recipe, format!("FROM {}\n", path(&home().join("tiny.gguf")))).unwrap();
+        let made = command(&["create", "tiny", "-f", path(&recipe)]).status().unwrap();
+        assert!(made.success());
+        let house = House::plan().env("OLLAMA_HOST", engine.url.as_str()).start();
+        Self { house, _engine: engine, _folder: folder }
+    }
+
+    fn question(tokens: i64) -> TextRequest {
+        at_most(question("providers/ollama/models/tiny", "the cat sat on"), tokens)
+    }
+}
+
+// Those of Ollama are left out by scripts/test-engines where it could not be built.
+
 #[tokio::test]
-async fn a_real_ollama_answers_on_its_own_wire() {
-    let binary = home().join("ollama");
-    let port = free_port();
-    let folder = tempfile::TempDir::new().unwrap();
-    let host = format!("127.0.0.1:{port}");
-    let command = |arguments: &[&str]| {
-        let mut command = Command::new(&binary);
-        command.args(arguments).env("OLLAMA_HOST", &host).env("HOME", folder.path());
-        command.env("OLLAMA_MODELS", folder.path().join("models"));
-        command
-    };
-    let engine = Engine::start(command(&["serve"]), port, "/api/version").await;
-    let recipe = folder.path().join("Modelfile");
-    std::fs::write(&recipe, format!("FROM {}\n", path(&home().join("tiny.gguf")))).unwrap();
-    let made = command(&["create", "tiny", "-f", path(&recipe)]).status().unwrap();
-    assert!(made.success());
-    let house = House::plan().env("OLLAMA_HOST", engine.url.as_str()).start();
-    let asked = at_most(question("providers/ollama/models/tiny", "the cat sat on"), 16);
-    let mut stream = house.client().stream(asked).await.unwrap();
-    let mut end = None;
+async fn a_real_ollama_answers_on_its_own_wire_whole_and_streamed() {
+    let ollama = Ollama::start().await;
+    let whole = ollama.house.client().generate(Ollama::question(16)).await.unwrap();
+    assert_eq!(whole.finish_reason(), FinishReason::Length, "{whole:?}");
+    assert_eq!(whole.usage.unwrap().output_tokens, 16);
+    let mut stream = ollama.house.client().stream(Ollama::question(16)).await.unwrap();
+    let (mut deltas, mut end) = (0, None);
     while let Some(event) = stream.next().await {
-        if let Some(Kind::Finished(finished)) = event.unwrap().kind {
-            end = Some(finished);
+        match event.unwrap().kind {
+            Some(Kind::TextDelta(_)) => deltas += 1,
+            Some(Kind::Finished(finished)) => end = Some(finished),
+            _ => {}
         }
     }
     let usage = end.expect("it was finished").usage.unwrap();
-    assert!(usage.output_tokens > 0 && usage.input_tokens > 0, "{usage:?}");
+    assert!(usage.output_tokens == 16 && usage.input_tokens > 0, "{usage:?}");
+    assert!(deltas > 4, "it came in {deltas} pieces");
+    println!("ollama: {deltas} pieces");
+}
+
+#[tokio::test]
+async fn a_real_ollama_is_free_for_the_next_call_after_a_stop_and_after_its_reader_left() {
+    let ollama = Ollama::start().await;
+    for leaves in [true, false] {
+        // Would keep it busy for minutes.
+        let mut stream = ollama.house.client().stream(Ollama::question(4_000)).await.unwrap();
+        let mut name = String::new();
+        loop {
+            match stream.next().await.unwrap().unwrap().kind {
+                Some(Kind::Started(started)) => name = started.generation,
+                Some(Kind::TextDelta(_)) => break,
+                _ => {}
+            }
+        }
+        if leaves {
+            drop(stream);
+        } else {
+            ollama.house.client().stop(name).await.unwrap();
+            let mut reason = None;
+            while let Some(event) = stream.next().await {
+                if let Some(Kind::Finished(end)) = event.unwrap().kind {
+                    reason = Some(end.finish_reason());
+                }
+            }
+            assert_eq!(reason, Some(FinishReason::Cancelled));
+        }
+        let begin = Instant::now();
+        ollama.house.client().generate(Ollama::question(1)).await.unwrap();
+        assert!(begin.elapsed() < Duration::from_secs(10), "it goes on for nobody");
+        let after = if leaves { "its reader left" } else { "a stop" };
+        println!("ollama: free {} ms after {after}", begin.elapsed().as_millis());
+    }
 }
 
 fn path(path: &Path) -> &str {

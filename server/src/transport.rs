@@ -6,6 +6,7 @@
 
 mod body;
 mod connector;
+mod rate_limits;
 mod retry_after;
 
 use std::time::Duration;
@@ -17,10 +18,14 @@ use hyper_util::{
     client::legacy::{self, Client},
     rt::{TokioExecutor, TokioTimer},
 };
-use mediary_domain::{Error, Kind, Result};
+use mediary_domain::{Error, Kind, RateLimitReport, Result};
 
 use self::connector::Connector;
-pub use self::{body::Body, retry_after::retry_after};
+pub use self::{
+    body::Body,
+    rate_limits::RateLimitHeaders,
+    retry_after::{leading_duration, retry_after},
+};
 use crate::{
     clock::Clock,
     provider::{AuthScheme, CallContext},
@@ -46,6 +51,8 @@ pub struct Http {
 pub struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
+    /// What is left of the account's limits, where the provider tells it.
+    pub limits: Option<RateLimitReport>,
     pub body: Body,
 }
 
@@ -120,6 +127,7 @@ impl Http {
         let (head, body) = answer?.map_err(|error| not_answered(cx, &error))?.into_parts();
         Ok(Reply {
             status: head.status,
+            limits: cx.provider.rate_limits.report(&head.headers, self.clock.wall()),
             headers: head.headers,
             body: Body::new(body, cx, &self.clock),
         })

@@ -32,6 +32,18 @@ pub const SWIFT: &str = "providers/gemini/models/swift";
 /// Cohere: takes everything that its wire can say.
 pub const CLEAR: &str = "providers/cohere/models/clear";
 
+/// Picodollars of a token in and out at the models of the test.
+pub const IN: i64 = 1_000_000;
+pub const OUT: i64 = 2_000_000;
+
+/// How calls fail, as code and reason.
+pub const PROTOCOL: (Code, &str) = (Code::Internal, "UPSTREAM_PROTOCOL_ERROR");
+pub const TRUNCATED: (Code, &str) = (Code::Unavailable, "UPSTREAM_TRUNCATED");
+pub const UNAVAILABLE: (Code, &str) = (Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+pub const TIMEOUT: (Code, &str) = (Code::DeadlineExceeded, "UPSTREAM_TIMEOUT");
+pub const LIMITED: (Code, &str) = (Code::ResourceExhausted, "UPSTREAM_RATE_LIMITED");
+pub const CREDENTIALS: (Code, &str) = (Code::FailedPrecondition, "CREDENTIALS_REJECTED");
+
 /// "Hello!" with 9 tokens in and 2 out, in OpenAI's wire.
 pub const OPENAI_HELLO: &str = concat!(
     "data: {\"model\":\"quick-1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hel\"}}]}\n\n",
@@ -96,6 +108,24 @@ pub const OLLAMA_HELLO: &str = concat!(
     "{\"model\":\"homely-1\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,",
     "\"done_reason\":\"stop\",\"prompt_eval_count\":9,\"eval_count\":2}\n",
 );
+
+/// A refusal in OpenAI's words.
+pub fn openai_error(kind: &str, code: &str, message: &str) -> Vec<u8> {
+    let error = serde_json::json!({ "message": message, "type": kind, "code": code });
+    serde_json::json!({ "error": error }).to_string().into_bytes()
+}
+
+/// The same in Anthropic's.
+pub fn anthropic_error(kind: &str, message: &str) -> Vec<u8> {
+    let error = serde_json::json!({ "type": kind, "message": message });
+    serde_json::json!({ "type": "error", "error": error }).to_string().into_bytes()
+}
+
+/// The first token of the answer, and what follows instead of the rest.
+pub fn after_the_first_token(rest: &str) -> String {
+    let (first, _) = OPENAI_HELLO.split_once("\n\n").unwrap();
+    format!("{first}\n\n{rest}")
+}
 
 /// A server and the vendors that it calls.
 pub struct Street {

@@ -205,7 +205,7 @@ pub(super) fn bare(etag: &str) -> String {
 }
 
 fn read(file: &Path) -> Result<Map<String, Value>, Problem> {
-    let (name, text) = feed::file_or_stdin(file)?;
+    let (name, text) = feed::file_or_stdin(file, feed::FILE_LIMIT)?;
     let wrong = |why: String| Problem::Usage(format!("{name} {why}"));
     // Only an object begins like this, and no line of TOML does.
     let value = if text.trim_start().starts_with(['{', '[']) && !is_table_head(&text) {

@@ -12,7 +12,7 @@ use super::problem::Problem;
 use crate::env;
 
 /// Largest description of a resource.
-const FILE_LIMIT: u64 = 2 << 20;
+pub(super) const FILE_LIMIT: u64 = 2 << 20;
 /// Largest secret.
 const SECRET_LIMIT: u64 = 64 << 10;
 
@@ -100,13 +100,13 @@ impl ConsentArgs {
 }
 
 /// What a file holds, or standard input for `-`, and how to call it.
-pub(super) fn file_or_stdin(file: &Path) -> Result<(String, String), Problem> {
+pub(super) fn file_or_stdin(file: &Path, limit: u64) -> Result<(String, String), Problem> {
     let (name, text) = if file == Path::new("-") {
         let name = "standard input".to_owned();
-        (name.clone(), text(&name, io::stdin().lock(), FILE_LIMIT)?)
+        (name.clone(), text(&name, io::stdin().lock(), limit)?)
     } else {
         let name = named(file);
-        (name.clone(), text(&name, open(file)?, FILE_LIMIT)?)
+        (name.clone(), text(&name, open(file)?, limit)?)
     };
     Ok((name, text))
 }

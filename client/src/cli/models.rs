@@ -1,9 +1,10 @@
 //! `models`: what could answer.
 //!
-//! Owns: listing, showing and finding models. Leaves: adding and changing them (`change`), and
-//! having the providers list theirs (`refresh`).
+//! Owns: listing, showing and finding models. Leaves: adding and changing them (`change`), having
+//! the providers list theirs (`refresh`), and the price map of all (`import`).
 
 mod change;
+mod import;
 mod refresh;
 
 use clap::{Args, Subcommand};
@@ -66,6 +67,8 @@ enum ModelsCommand {
     Delete(change::DeleteArgs),
     /// Read the providers' own lists: new models are added, those that are gone are retired
     Refresh(refresh::RefreshArgs),
+    /// Take over prices, sizes and features from the community's price map, LiteLLM's JSON file
+    ImportPrices(import::ImportArgs),
 }
 
 /// `models`
@@ -78,6 +81,7 @@ pub(super) async fn run(client: &Client, out: &Out, args: ModelsArgs) -> Result<
         Some(ModelsCommand::Update(args)) => change::update(client, out, *args).await,
         Some(ModelsCommand::Delete(args)) => change::delete(client, out, args).await,
         Some(ModelsCommand::Refresh(args)) => refresh::run(client, out, args).await,
+        Some(ModelsCommand::ImportPrices(args)) => import::run(client, out, args).await,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::usage::TokenUsage;
+use crate::{limits::RateLimitReport, usage::TokenUsage};
 
 /// One step of an answer. Part indexes start at 0 and are never reused.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +39,8 @@ pub enum ChatEvent {
     Citation(Citation),
     /// What the model said when it declined to answer; a piece of it.
     Refusal(String),
+    /// What is left of the account's limits; once, before all others.
+    Limits(RateLimitReport),
     /// Cumulative: the last one counts.
     Usage(TokenUsage),
     /// Always the last event. A stream that ends without it was cut.
@@ -137,7 +139,7 @@ impl Answer {
                     arguments_json.push_str(&json);
                 }
             }
-            ChatEvent::PartDone { .. } => {}
+            ChatEvent::PartDone { .. } | ChatEvent::Limits(_) => {}
             ChatEvent::Citation(citation) => self.citations.push(citation),
             ChatEvent::Refusal(text) => self.refusal.push_str(&text),
             ChatEvent::Usage(usage) => self.usage = Some(usage),

@@ -5,6 +5,8 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, time::Duration};
 
+use crate::limits::RateLimitReport;
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What happened. Each kind is one `ErrorReason` of the contract.
@@ -102,6 +104,7 @@ struct Inner {
     facts: BTreeMap<&'static str, String>,
     violations: Vec<Violation>,
     resource: Option<Resource>,
+    limits: Option<RateLimitReport>,
 }
 
 impl Error {
@@ -115,6 +118,7 @@ impl Error {
             facts: BTreeMap::new(),
             violations: Vec::new(),
             resource: None,
+            limits: None,
         }))
     }
 
@@ -149,6 +153,16 @@ impl Error {
     #[must_use]
     pub fn fact(mut self, key: &'static str, value: impl Into<String>) -> Self {
         self.0.facts.insert(key, value.into());
+        self
+    }
+
+    /// With what is left of the account's limits; as facts too, where those are what refused.
+    #[must_use]
+    pub fn with_limits(mut self, limits: RateLimitReport) -> Self {
+        self.0.limits = Some(limits);
+        if self.0.kind == Kind::UpstreamRateLimited {
+            self.0.facts.extend(limits.facts());
+        }
         self
     }
 
@@ -187,6 +201,10 @@ impl Error {
 
     pub fn resource(&self) -> Option<&Resource> {
         self.0.resource.as_ref()
+    }
+
+    pub fn limits(&self) -> Option<RateLimitReport> {
+        self.0.limits
     }
 
     /// Whether another candidate of the plan may be asked.

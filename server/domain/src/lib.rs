@@ -10,6 +10,7 @@ mod chat;
 mod embed;
 mod error;
 mod inspection;
+mod limits;
 mod money;
 mod target;
 mod usage;
@@ -23,6 +24,7 @@ pub use chat::{
 pub use embed::{EmbedCall, EmbedOptions, Embedded};
 pub use error::{Error, Kind, Resource, Result, Retry, Violation};
 pub use inspection::{Inspection, LiveModel};
+pub use limits::RateLimitReport;
 pub use money::{PicoUsd, Price, PriceUnit, cost_of_tokens};
 pub use target::Target;
 pub use usage::{Billed, TokenUsage, UsageSource};

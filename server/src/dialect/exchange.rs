@@ -65,6 +65,10 @@ impl Upstream {
             retry_after: retry_after(&reply.headers, self.clock.wall()),
             body: reply.body.read_some(REFUSAL_LIMIT).await,
         };
-        Err((self.refuse)(cx, &refusal))
+        let error = (self.refuse)(cx, &refusal);
+        Err(match reply.limits {
+            Some(limits) => error.with_limits(limits),
+            None => error,
+        })
     }
 }

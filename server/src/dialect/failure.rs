@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::StatusCode;
 use mediary_domain::{Error, Kind, Retry};
 
-use crate::provider::CallContext;
+use crate::{provider::CallContext, transport::leading_duration};
 
 /// Longest piece of a provider's message that a caller sees.
 const MESSAGE_LIMIT: usize = 512;
@@ -167,28 +167,7 @@ pub fn refused(
 fn wait_in_words(message: &str) -> Option<Duration> {
     const ASKS: [&str; 3] = ["try again in ", "retry after ", "try again after "];
     let (_, rest) = ASKS.into_iter().find_map(|words| message.split_once(words))?;
-    let mut seconds = 0.0;
-    let mut rest = rest.trim_start();
-    let mut is_told = false;
-    while let Some(end) = rest.find(|c: char| !c.is_ascii_digit() && c != '.') {
-        let Ok(number) = rest[..end].parse::<f64>() else { break };
-        let unit = rest[end..].trim_start();
-        let (scale, word) = if unit.starts_with("ms") {
-            (0.001, "ms")
-        } else if unit.starts_with('s') {
-            (1.0, "s")
-        } else if unit.starts_with('m') {
-            (60.0, "m")
-        } else if unit.starts_with('h') {
-            (3_600.0, "h")
-        } else {
-            break;
-        };
-        seconds += number * scale;
-        is_told = true;
-        rest = &unit[word.len()..];
-    }
-    is_told.then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
+    leading_duration(rest.trim_start()).map(|(wait, _)| wait)
 }
 
 /// JSON that cannot be read, or stops half way.

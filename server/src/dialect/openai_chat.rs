@@ -40,7 +40,7 @@ impl Provider for OpenAiChat {
         let body = request::body(&self.quirks, cx, call)?;
         let reply = self.api.upstream.post(cx, "/chat/completions", body).await?;
         let decoder = answer::Decoder::new(cx.clone(), &self.quirks);
-        Ok(Box::pin(WireStream::new(reply.body, decoder)))
+        Ok(Box::pin(WireStream::new(reply, decoder)))
     }
 
     async fn embed(

@@ -35,7 +35,7 @@ impl Provider for OpenAiResponses {
     async fn chat(&self, cx: &CallContext, call: &ChatCall) -> Result<ChatStream> {
         let body = request::body(&self.quirks, cx, call)?;
         let reply = self.api.upstream.post(cx, "/responses", body).await?;
-        Ok(Box::pin(WireStream::new(reply.body, answer::Decoder::new(cx.clone()))))
+        Ok(Box::pin(WireStream::new(reply, answer::Decoder::new(cx.clone()))))
     }
 
     async fn embed(

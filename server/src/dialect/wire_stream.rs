@@ -10,7 +10,7 @@ use futures::Stream;
 use mediary_domain::{ChatEvent, Error, Kind, Result};
 
 use super::{lines, parts::Queue, sse};
-use crate::transport::Body;
+use crate::transport::{Body, Reply};
 
 /// Longest answer that is read whole, where a provider answers a streaming request with plain
 /// JSON.
@@ -57,22 +57,22 @@ enum Reading {
 
 impl<D: Decode> WireStream<D> {
     /// An answer in server-sent events, or in one JSON value.
-    pub fn new(body: Body, decoder: D) -> Self {
-        Self::framed(body, Framing::Events, decoder)
+    pub fn new(reply: Reply, decoder: D) -> Self {
+        Self::framed(reply, Framing::Events, decoder)
     }
 
     /// An answer in JSON lines.
-    pub fn of_lines(body: Body, decoder: D) -> Self {
-        Self::framed(body, Framing::Lines, decoder)
+    pub fn of_lines(reply: Reply, decoder: D) -> Self {
+        Self::framed(reply, Framing::Lines, decoder)
     }
 
-    fn framed(body: Body, framing: Framing, decoder: D) -> Self {
+    fn framed(reply: Reply, framing: Framing, decoder: D) -> Self {
         Self {
-            body,
+            body: reply.body,
             framing,
             reading: Reading::Unknown(BytesMut::new()),
             decoder,
-            queue: Queue::new(),
+            queue: reply.limits.map(ChatEvent::Limits).into_iter().collect(),
             failure: None,
             over: false,
         }

@@ -54,7 +54,7 @@ impl Provider for Anthropic {
     async fn chat(&self, cx: &CallContext, call: &ChatCall) -> Result<ChatStream> {
         let body = request::body(cx, call)?;
         let reply = self.upstream.post(cx, "/v1/messages", body).await?;
-        Ok(Box::pin(WireStream::new(reply.body, answer::Decoder::new(cx.clone()))))
+        Ok(Box::pin(WireStream::new(reply, answer::Decoder::new(cx.clone()))))
     }
 
     async fn count_tokens(&self, cx: &CallContext, call: &ChatCall) -> Result<i64> {

@@ -53,7 +53,7 @@ impl Provider for Cohere {
         let shows_thinking = call.parameters.reasoning.as_ref().is_some_and(|one| one.include);
         let reply = self.upstream.post(cx, "/v2/chat", body).await?;
         let decoder = answer::Decoder::new(cx.clone(), shows_thinking);
-        Ok(Box::pin(WireStream::new(reply.body, decoder)))
+        Ok(Box::pin(WireStream::new(reply, decoder)))
     }
 
     async fn embed(

@@ -59,7 +59,7 @@ impl Provider for Gemini {
             if cx.model.streams() { "streamGenerateContent?alt=sse" } else { "generateContent" };
         let reply = self.upstream.post(cx, &path(cx, method), body).await?;
         let decoder = answer::Decoder::new(cx.clone(), self.clock.clone());
-        Ok(Box::pin(WireStream::new(reply.body, decoder)))
+        Ok(Box::pin(WireStream::new(reply, decoder)))
     }
 
     async fn embed(

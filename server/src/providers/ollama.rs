@@ -54,9 +54,9 @@ impl Provider for Ollama {
         let reply = self.upstream.post(cx, "/api/chat", request::body(cx, call)?).await?;
         let decoder = answer::Decoder::new(cx.clone());
         Ok(if is_one_json(&reply.headers) {
-            Box::pin(WireStream::new(reply.body, decoder))
+            Box::pin(WireStream::new(reply, decoder))
         } else {
-            Box::pin(WireStream::of_lines(reply.body, decoder))
+            Box::pin(WireStream::of_lines(reply, decoder))
         })
     }
 

@@ -8,7 +8,10 @@ use mediary_store::Stamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Address, Origin};
-use crate::dialect::{openai, openai_chat, openai_responses};
+use crate::{
+    dialect::{openai, openai_chat, openai_responses},
+    transport::RateLimitHeaders,
+};
 
 /// Headers that belong to the connection or carry the key.
 const NOT_FIXED: [HeaderName; 6] = [
@@ -49,6 +52,9 @@ pub struct ProviderRow {
     /// The same for accounts that name a version of the API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versioned: Option<Address>,
+    /// Headers that tell what is left of an account's limits.
+    #[serde(default)]
+    pub rate_limits: RateLimitHeaders,
     #[serde(default)]
     pub openai: openai::Quirks,
     #[serde(default)]
@@ -198,6 +204,7 @@ impl ProviderRow {
             auth: Auth::default(),
             address: Address::default(),
             versioned: None,
+            rate_limits: RateLimitHeaders::default(),
             openai: openai::Quirks::default(),
             openai_chat: openai_chat::Quirks::default(),
             openai_responses: openai_responses::Quirks::default(),

@@ -16,6 +16,7 @@ use std::{
 
 use mediary_domain::{Error, Kind, PicoUsd, Price, Retry, TokenUsage, cost_of_tokens};
 use mediary_store::Shared;
+use tokio_util::task::TaskTracker;
 
 use self::meter::{Meter, Refused};
 pub use self::window::Window;
@@ -67,13 +68,16 @@ struct Inner {
     store: Shared,
     steady: Steady,
     meters: RwLock<HashMap<MeterKey, Arc<Meter>>>,
+    /// Questions to the store that no call waits for.
+    tasks: TaskTracker,
 }
 
 type MeterKey = (Arc<str>, Counted, Window);
 
 impl Limits {
     pub fn new(store: Shared, steady: Steady) -> Self {
-        Self(Arc::new(Inner { store, steady, meters: RwLock::default() }))
+        let (meters, tasks) = (RwLock::default(), TaskTracker::new());
+        Self(Arc::new(Inner { store, steady, meters, tasks }))
     }
 
     /// Reserves all of it, or nothing.
@@ -113,9 +117,12 @@ impl Limits {
 
     /// Gives back what was leased and not used, when the process ends.
     pub async fn close(&self) {
-        let meters = self.0.meters.read().unwrap_or_else(PoisonError::into_inner);
-        let unused = meters.values().flat_map(|meter| meter.unused()).collect::<Vec<_>>();
-        drop(meters);
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+        let unused: Vec<_> = {
+            let meters = self.0.meters.read().unwrap_or_else(PoisonError::into_inner);
+            meters.values().flat_map(|meter| meter.unused()).collect()
+        };
         if !unused.is_empty()
             && let Err(error) = self.0.store.quotas().give_back(unused).await
         {
@@ -184,7 +191,7 @@ impl Reservation {
                 meter::Overdrawn::Owing => {
                     let (limits, meter, limit) =
                         (hold.limits.clone(), hold.meter.clone(), hold.limit);
-                    tokio::spawn(async move {
+                    inner.tasks.spawn(async move {
                         // What it finds out is met by the next that asks.
                         let _ = meter.take(0, limit, &limits.0.steady, &*limits.0.store).await;
                     });

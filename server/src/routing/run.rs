@@ -16,8 +16,8 @@ use std::{
 
 use futures::StreamExt as _;
 use mediary_domain::{
-    Answer, ChatEvent, Error, FinishReason, Kind, PicoUsd, Result, Retry, TokenUsage, Warning,
-    cost_of_tokens,
+    Answer, ChatEvent, Error, FinishReason, Kind, PicoUsd, RateLimitReport, Result, Retry,
+    TokenUsage, Warning, cost_of_tokens,
 };
 use tokio::time::Sleep;
 use tracing::warn;
@@ -68,6 +68,8 @@ pub struct Outcome {
     pub refusal: String,
     /// Of the attempt that runs, or ran last.
     pub(super) usage: Option<TokenUsage>,
+    /// What is left of the limits of the account that was asked last.
+    pub limits: Option<RateLimitReport>,
     /// Of all attempts.
     pub cost: PicoUsd,
     /// From acceptance to the first piece of the answer.
@@ -421,6 +423,7 @@ impl Run {
         self.outcome.model.clone_from(&candidate.model.name);
         self.outcome.provider.clone_from(&candidate.provider.id);
         self.limit = candidate.timeout.map(|limit| Box::pin(tokio::time::sleep(limit)));
+        self.outcome.limits = None;
         self.outcome.attempts.push(Attempt {
             index: self.numbers.fetch_add(1, Ordering::Relaxed) + 1,
             model: candidate.model.clone(),
@@ -450,6 +453,10 @@ impl Run {
         match event {
             ChatEvent::Model(model) => {
                 self.outcome.provider_model_id = model;
+                None
+            }
+            ChatEvent::Limits(limits) => {
+                self.outcome.limits = Some(limits);
                 None
             }
             ChatEvent::Usage(usage) => {
@@ -505,6 +512,7 @@ impl Run {
     }
 
     fn failed(&mut self, error: Error) -> Step {
+        self.outcome.limits = error.limits().or(self.outcome.limits);
         let goes_on = error.may_succeed_elsewhere()
             && (!self.spoke || self.may_restart)
             && !self.waiting.is_empty();

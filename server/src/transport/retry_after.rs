@@ -19,6 +19,33 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     }
 }
 
+/// The duration that a text begins with, such as `1m2.5s` or `250 ms`, and what follows it.
+pub fn leading_duration(text: &str) -> Option<(Duration, &str)> {
+    let mut seconds = 0.0;
+    let mut rest = text;
+    let mut is_told = false;
+    while let Some(end) = rest.find(|c: char| !c.is_ascii_digit() && c != '.') {
+        let Ok(number) = rest[..end].parse::<f64>() else { break };
+        let unit = rest[end..].trim_start();
+        let (scale, word) = if unit.starts_with("ms") {
+            (0.001, "ms")
+        } else if unit.starts_with('s') {
+            (1.0, "s")
+        } else if unit.starts_with('m') {
+            (60.0, "m")
+        } else if unit.starts_with('h') {
+            (3_600.0, "h")
+        } else {
+            break;
+        };
+        seconds += number * scale;
+        is_told = true;
+        rest = &unit[word.len()..];
+    }
+    let told = is_told.then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()?;
+    Some((told, rest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

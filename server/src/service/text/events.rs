@@ -123,6 +123,7 @@ pub fn piece(piece: ChatEvent, include_reasoning: bool) -> Option<Event> {
         // Counted by the run; told at the end.
         ChatEvent::Model(_)
         | ChatEvent::Refusal(_)
+        | ChatEvent::Limits(_)
         | ChatEvent::Usage(_)
         | ChatEvent::Finished { .. } => return None,
     })
