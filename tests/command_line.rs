@@ -14,7 +14,7 @@ use support::{
 use tempfile::TempDir;
 
 const SANDBOX: [&str; 3] = ["chat", "-m", "sandbox-text"];
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 16] = [
     "serve",
     "config",
     "completions",
@@ -25,6 +25,8 @@ const COMMANDS: [&str; 14] = [
     "keys",
     "accounts",
     "routes",
+    "presets",
+    "workflows",
     "resolve",
     "audit",
     "doctor",
