@@ -25,6 +25,8 @@ const COMMANDS: [&str; 16] = [
     "keys",
     "accounts",
     "routes",
+    "presets",
+    "workflows",
     "resolve",
     "usage",
     "attempts",

@@ -19,6 +19,7 @@ mod keys;
 mod limits;
 mod models;
 mod out;
+mod presets;
 mod problem;
 mod profile;
 mod providers;
@@ -28,6 +29,7 @@ mod show;
 mod table;
 mod usage;
 mod when;
+mod workflows;
 
 use std::process::ExitCode;
 
@@ -73,6 +75,12 @@ pub enum AtServer {
     /// Who serves each task
     #[command(subcommand)]
     Routes(routes::RoutesCommand),
+    /// Groups of models that answer together
+    #[command(subcommand)]
+    Presets(presets::PresetsCommand),
+    /// Stored plans of several steps
+    #[command(subcommand)]
+    Workflows(workflows::WorkflowsCommand),
     /// Explain who would serve a model, preset or task, and who would not
     Resolve(resolve::ResolveArgs),
     /// List who changed what
@@ -123,6 +131,8 @@ async fn call(place: &Place, out: &Out, command: AtServer) -> Result<(), Problem
         AtServer::Keys(command) => keys::run(&client, out, command).await,
         AtServer::Accounts(command) => accounts::run(&client, out, command).await,
         AtServer::Routes(command) => routes::run(&client, out, command).await,
+        AtServer::Presets(command) => presets::run(&client, out, command).await,
+        AtServer::Workflows(command) => workflows::run(&client, out, command).await,
         AtServer::Resolve(args) => resolve::run(&client, out, args).await,
         AtServer::Audit(args) => audit::run(&client, out, args).await,
         AtServer::Usage(args) => usage::run(&client, out, args).await,

@@ -9,7 +9,8 @@ use mediary_proto::{
     admin::{
         account_service_client::AccountServiceClient, api_key_service_client::ApiKeyServiceClient,
         audit_service_client::AuditServiceClient, catalog_service_client::CatalogServiceClient,
-        route_service_client::RouteServiceClient, usage_service_client::UsageServiceClient,
+        preset_service_client::PresetServiceClient, route_service_client::RouteServiceClient,
+        usage_service_client::UsageServiceClient, workflow_service_client::WorkflowServiceClient,
     },
     v1::{
         self, model_service_client::ModelServiceClient, server_service_client::ServerServiceClient,
@@ -257,6 +258,14 @@ impl Raw {
 
     pub fn routes(&self) -> RouteServiceClient<Transport> {
         RouteServiceClient::new(self.0.clone())
+    }
+
+    pub fn presets(&self) -> PresetServiceClient<Transport> {
+        PresetServiceClient::new(self.0.clone())
+    }
+
+    pub fn workflows(&self) -> WorkflowServiceClient<Transport> {
+        WorkflowServiceClient::new(self.0.clone())
     }
 
     pub fn catalog(&self) -> CatalogServiceClient<Transport> {

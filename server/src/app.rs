@@ -7,7 +7,8 @@ use mediary_proto::{
     admin::{
         account_service_server::AccountServiceServer, api_key_service_server::ApiKeyServiceServer,
         audit_service_server::AuditServiceServer, catalog_service_server::CatalogServiceServer,
-        route_service_server::RouteServiceServer, usage_service_server::UsageServiceServer,
+        preset_service_server::PresetServiceServer, route_service_server::RouteServiceServer,
+        usage_service_server::UsageServiceServer, workflow_service_server::WorkflowServiceServer,
     },
     v1::{
         model_service_server::ModelServiceServer, server_service_server::ServerServiceServer,
@@ -29,7 +30,7 @@ use crate::{
     listener::{self, Entrance, Signals, tls::Tls},
     providers::{self, Setup},
     registry::{Account, Base, Keeper, ProviderRow, Registry, Rows, Snapshot},
-    routing::{Accounts, Desk, Limits},
+    routing::{Accounts, Desk, Learned, Limits},
     service::{
         self,
         account::AccountApi,
@@ -40,6 +41,7 @@ use crate::{
         listing::PageTokens,
         methods::Methods,
         model::ModelApi,
+        preset::PresetApi,
         route::RouteApi,
         server_info::ServerApi,
         services::Services,
@@ -47,6 +49,7 @@ use crate::{
         text::TextApi,
         trail::Trail,
         usage::UsageApi,
+        workflow::WorkflowApi,
     },
     telemetry::Metrics,
     transport::Http,
@@ -97,6 +100,7 @@ impl App {
         keeper.begin().await?;
         needs_a_key(&config, &ways, &access)?;
         let ledger = Ledger::begin(store.clone(), clock.clone()).await.map_err(text)?;
+        let learned = Learned::of(&store.learning().all().await.map_err(text)?);
         let limits = limits(&store, &clock).await?;
         let (accounts, rejected) = Accounts::new(clock.clone(), limits);
         let known = registry.now();
@@ -115,7 +119,7 @@ impl App {
             pages.clone(),
             clock.clone(),
         );
-        let desk = Desk::new(clock.clone(), accounts, metrics.clone(), ledger.clone());
+        let desk = Desk::new(clock.clone(), accounts, metrics.clone(), ledger.clone(), learned);
         let services = services(&config, &registry, &keeper, &store, &pages, &desk, &signals)
             .add_service(
                 AccountServiceServer::new(account_api.clone())
@@ -242,11 +246,13 @@ impl App {
             () = keeper.tidy(&clock) => {}
             () = ledger.sweep(config.usage.retention.get()) => {}
             () = access.note_use(store.api_keys()) => {}
+            () = desk.learned.keep(store.learning()) => {}
             () = account_api.keep_rejections(rejected) => {}
         }
         desk.accounts.limits().close().await;
         access.note_use_now(store.api_keys()).await;
         ledger.close().await;
+        desk.learned.keep_now(store.learning()).await;
         store.close().await;
     }
 }
@@ -376,12 +382,28 @@ fn services(
     let models = ModelApi::new(
         registry.clone(),
         desk.accounts.clone(),
+        desk.learned.clone(),
         pages.clone(),
         clock.clone(),
         config.catalog.auto_includes_sandbox,
     );
     let catalog = CatalogApi::new(store.clone(), keeper.clone(), registry.clone(), clock.clone());
     let routes = RouteApi::new(
+        store.clone(),
+        keeper.clone(),
+        registry.clone(),
+        pages.clone(),
+        clock.clone(),
+    );
+    let presets = PresetApi::new(
+        store.clone(),
+        keeper.clone(),
+        registry.clone(),
+        desk.learned.clone(),
+        pages.clone(),
+        clock.clone(),
+    );
+    let workflows = WorkflowApi::new(
         store.clone(),
         keeper.clone(),
         registry.clone(),
@@ -396,6 +418,8 @@ fn services(
         .add_service(TextServiceServer::new(text).max_decoding_message_size(most))
         .add_service(CatalogServiceServer::new(catalog).max_decoding_message_size(most))
         .add_service(RouteServiceServer::new(routes).max_decoding_message_size(most))
+        .add_service(PresetServiceServer::new(presets).max_decoding_message_size(most))
+        .add_service(WorkflowServiceServer::new(workflows).max_decoding_message_size(most))
         .add_service(ApiKeyServiceServer::new(keys).max_decoding_message_size(most))
         .add_service(AuditServiceServer::new(audit).max_decoding_message_size(most))
 }

@@ -161,3 +161,47 @@ mod tests {
         assert!(ids.is_sorted());
     }
 }
+
+/// Time that stands still, and chance that is the same each time.
+#[cfg(test)]
+pub mod seeded {
+    use std::{sync::Mutex, time::UNIX_EPOCH};
+
+    use rand::{SeedableRng as _, rngs::StdRng};
+
+    use super::*;
+
+    pub struct Seeded {
+        began: Instant,
+        rng: Mutex<StdRng>,
+    }
+
+    impl Seeded {
+        pub fn clock(seed: u64) -> Clock {
+            let rng = Mutex::new(StdRng::seed_from_u64(seed));
+            Clock::new(Arc::new(Self { began: Clock::system().now(), rng }))
+        }
+    }
+
+    impl Source for Seeded {
+        fn now(&self) -> Instant {
+            self.began
+        }
+
+        fn wall(&self) -> SystemTime {
+            UNIX_EPOCH + Duration::from_secs(1_795_000_000)
+        }
+
+        fn id(&self) -> Uuid {
+            Uuid::from_u128(self.rng.lock().unwrap().random())
+        }
+
+        fn chance(&self) -> f64 {
+            self.rng.lock().unwrap().random()
+        }
+
+        fn fill(&self, bytes: &mut [u8]) {
+            self.rng.lock().unwrap().fill(bytes);
+        }
+    }
+}

@@ -16,9 +16,12 @@ mod keeper;
 mod model;
 mod origin;
 mod overlay;
+mod preset;
 mod provider;
+mod recipes;
 mod route;
 mod tasks;
+mod workflow;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -32,8 +35,14 @@ pub use self::{
     model::{DatedPrice, Lifecycle, ModelRow, STREAMING},
     origin::Origin,
     overlay::Complaint,
+    preset::{
+        AdaptiveRow, EnsembleMode, EnsembleRow, MOST_MEMBERS, MemberRow, PresetRow, Strategy,
+        is_weight,
+    },
     provider::{AuthScheme, ProviderKind, ProviderRow},
+    recipes::DELETED,
     route::{MOST_FALLBACKS, RouteRow},
+    workflow::{OnFailure, ParameterRow, StepRow, WorkflowKind, WorkflowRow},
 };
 use crate::provider::Provider;
 
@@ -87,6 +96,10 @@ pub struct Snapshot {
     pub accounts: BTreeMap<String, Arc<Account>>,
     /// By task.
     pub routes: BTreeMap<String, Arc<RouteRow>>,
+    /// By id.
+    pub presets: BTreeMap<String, Arc<PresetRow>>,
+    /// By id.
+    pub workflows: BTreeMap<String, Arc<WorkflowRow>>,
 }
 
 /// The handle that everybody reads through.

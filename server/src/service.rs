@@ -16,6 +16,7 @@ mod measure;
 pub mod methods;
 pub mod model;
 mod names;
+pub mod preset;
 mod problems;
 pub mod route;
 pub mod server_info;
@@ -24,6 +25,7 @@ pub mod stall;
 pub mod text;
 pub mod trail;
 pub mod usage;
+pub mod workflow;
 
 /// Full names of the RPCs that are served; all others of the contract answer METHOD_DISABLED.
 pub fn served() -> Vec<&'static str> {
@@ -33,10 +35,12 @@ pub fn served() -> Vec<&'static str> {
         text::METHODS,
         catalog::METHODS,
         account::METHODS,
+        preset::METHODS,
         route::METHODS,
         api_key::METHODS,
         audit::METHODS,
         usage::METHODS,
+        workflow::METHODS,
     ]
     .concat()
 }

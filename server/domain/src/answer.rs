@@ -147,6 +147,22 @@ impl Answer {
         }
     }
 
+    /// What it says, without what it thought and what it calls.
+    pub fn text(&self) -> String {
+        let texts = self.parts.iter().filter_map(|part| match part {
+            AnswerPart::Text(text) => Some(text.as_str()),
+            AnswerPart::Reasoning { .. } | AnswerPart::ToolCall { .. } => None,
+        });
+        texts.collect()
+    }
+
+    /// Whether it says anything.
+    pub fn has_text(&self) -> bool {
+        let says =
+            |part: &AnswerPart| matches!(part, AnswerPart::Text(text) if !text.trim().is_empty());
+        self.parts.iter().any(says)
+    }
+
     fn reasoning(&mut self, index: u32) -> &mut AnswerPart {
         self.part(index, || AnswerPart::Reasoning { text: String::new(), state: Bytes::new() })
     }

@@ -37,6 +37,12 @@ impl Store for Moody {
     fn routes(&self) -> &dyn store::Routes {
         &self.inner
     }
+    fn recipes(&self) -> &dyn store::Recipes {
+        &self.inner
+    }
+    fn learning(&self) -> &dyn store::Learning {
+        &self.inner
+    }
     fn audit(&self) -> &dyn store::Audit {
         &self.inner
     }

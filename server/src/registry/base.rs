@@ -17,7 +17,10 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    Adapters, Entry, ModelRow, Origin, ProviderRow, RouteRow, accounts::OfConfig, files,
+    Adapters, Entry, ModelRow, Origin, PresetRow, ProviderRow, RouteRow,
+    accounts::OfConfig,
+    files::{self, InFiles},
+    recipes,
     tasks::TaskVariables,
 };
 use crate::{
@@ -46,6 +49,8 @@ pub struct Base {
     pub(super) accounts: Vec<OfConfig>,
     /// Of the folder, by task, each with its file.
     pub(super) routes: BTreeMap<String, (String, Arc<RouteRow>)>,
+    /// Built in or of the folder, by id, each with its file.
+    pub(super) presets: InFiles<Arc<PresetRow>>,
     pub(super) tasks: Vec<TaskVariables>,
     pub(super) idle_timeout: Duration,
     pub(super) vault: Vault,
@@ -77,6 +82,7 @@ impl Base {
         let providers = providers(rows, &mut problems);
         let models = models(rows, &providers, &mut problems);
         let routes = routes(rows, &mut problems);
+        let presets = recipes::presets(rows.folder, &mut problems);
         for (origin, row) in providers.values() {
             if let Err(problem) = build(&row.dialect, row) {
                 problems.push(format!("{origin}: {problem}"));
@@ -106,6 +112,7 @@ impl Base {
             models: models.into_iter().map(|(name, (_, row))| (name, Arc::new(row))).collect(),
             accounts: rows.accounts.iter().map(OfConfig::new).collect(),
             routes,
+            presets,
             tasks: TaskVariables::all(rows.environment),
             idle_timeout: rows.idle_timeout,
             vault,
@@ -143,9 +150,6 @@ impl Base {
         Ok(())
     }
 }
-
-/// Each row with the file that it stands in.
-type InFiles<T> = BTreeMap<String, (String, T)>;
 
 fn providers(rows: &Rows<'_>, problems: &mut Vec<String>) -> InFiles<ProviderRow> {
     let mut providers = BTreeMap::new();

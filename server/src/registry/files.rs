@@ -1,6 +1,6 @@
 //! The files that rows stand in: the built-in catalog, and a folder laid over it.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use include_dir::{Dir, include_dir};
 
@@ -32,6 +32,15 @@ pub fn of_kind(
         found.extend(read(&path, problems));
     }
     found
+}
+
+/// Rows by id, each with the file that it stands in.
+pub type InFiles<T> = BTreeMap<String, (String, T)>;
+
+/// One file of the built-in catalog.
+pub fn built_in(name: &str) -> Option<(String, String)> {
+    let text = BUILT_IN.get_file(name)?.contents_utf8()?;
+    Some((format!("catalog/{name}"), text.to_owned()))
 }
 
 /// One file of the folder, if it is there.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mediary_domain::{Error, Result};
 
-use super::{Lifecycle, ModelRow, Snapshot};
+use super::{Lifecycle, ModelRow, PresetRow, Snapshot};
 
 impl Snapshot {
     /// The model of that name, in this order: resource name; id; alias; the provider's own id.
@@ -62,6 +62,20 @@ impl Snapshot {
             }
         }
         Err(self.no_such_model(named))
+    }
+
+    /// The preset of that resource name or id, enabled or not.
+    pub fn preset(&self, named: &str) -> Result<Arc<PresetRow>> {
+        let id = named.strip_prefix("presets/").unwrap_or(named);
+        if let Some(preset) = self.presets.get(id) {
+            return Ok(preset.clone());
+        }
+        let error = Error::not_found("mediary.admin.v1.Preset", format!("presets/{id}"));
+        let known: Vec<&str> = self.presets.keys().map(String::as_str).take(20).collect();
+        Err(match known.as_slice() {
+            [] => error.violation("target.preset", "there are no presets"),
+            known => error.violation("target.preset", format!("presets are {}", known.join(", "))),
+        })
     }
 
     /// What who asks for a retired model is told.

@@ -6,6 +6,8 @@ pub enum Origin {
     /// Built in, or from the files of the configuration.
     #[default]
     Config,
+    /// Built in, where that is told apart.
+    BuiltIn,
     /// From variables.
     Environment,
     /// From a provider's own list.
@@ -19,6 +21,7 @@ impl Origin {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Config => "config",
+            Self::BuiltIn => "built-in",
             Self::Environment => "environment",
             Self::Discovered => "discovered",
             Self::Manual => "manual",

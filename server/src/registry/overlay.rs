@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use mediary_domain::Target;
 use mediary_store::{Account as Stored, CatalogKey, RegistryRows, Stamp, Version};
 
 use super::{Base, Entry, ModelRow, Origin, ProviderRow, RouteRow, STREAMING, Snapshot};
@@ -38,6 +39,8 @@ impl Base {
         self.lay_providers(rows, before, &mut snapshot, &mut complaints);
         self.lay_models(rows, before, &mut snapshot, &mut complaints);
         self.lay_accounts(rows, before, &mut snapshot, &mut complaints);
+        self.lay_presets(rows, before, &mut snapshot, &mut complaints);
+        self.lay_workflows(rows, before, &mut snapshot, &mut complaints);
         self.lay_routes(rows, before, &mut snapshot, &mut complaints);
         (snapshot, complaints)
     }
@@ -220,7 +223,7 @@ impl Base {
                     name: row.name(),
                     version: None,
                     problem: format!("{file}: task {task:?}: {problem}"),
-                    is_fatal: true,
+                    is_fatal: !self.names_hidden_preset(row),
                 });
             }
             routes.insert(task.clone(), row.clone());
@@ -266,6 +269,19 @@ impl Base {
     }
 }
 
+impl Base {
+    /// Whether it names a preset that stands below the store: only a deletion can have hidden it,
+    /// and that stops no start.
+    fn names_hidden_preset(&self, route: &RouteRow) -> bool {
+        route.targets().any(|target| match target {
+            Target::Preset(name) => {
+                self.presets.contains_key(name.strip_prefix("presets/").unwrap_or(name))
+            }
+            _ => false,
+        })
+    }
+}
+
 fn route(task: &str, json: &str, stamp: Stamp) -> Result<RouteRow, String> {
     let row: RouteRow = serde_json::from_str(json).map_err(|error| error.to_string())?;
     let row = RouteRow { task: task.to_owned(), origin: Origin::Manual, stamp: Some(stamp), ..row };
@@ -275,9 +291,8 @@ fn route(task: &str, json: &str, stamp: Stamp) -> Result<RouteRow, String> {
 /// The first target that leads nowhere.
 fn unknown_target(snapshot: &Snapshot, route: &RouteRow) -> Option<String> {
     route.targets().find_map(|target| match target {
-        mediary_domain::Target::Model(name) => {
-            snapshot.model(name).err().map(|error| error.to_string())
-        }
-        _ => None,
+        Target::Model(name) => snapshot.model(name).err().map(|error| error.to_string()),
+        Target::Preset(name) => snapshot.preset(name).err().map(|error| error.to_string()),
+        Target::Route(_) | Target::Auto => None,
     })
 }

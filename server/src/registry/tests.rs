@@ -3,8 +3,8 @@ use std::{sync::Arc, time::Duration};
 
 use mediary_domain::{Capability, ChatCall, Error, Result, Target};
 use mediary_store::{
-    Account as Stored, AccountState, CatalogKey, CatalogRow, RegistryRows, Route, Secret as Kept,
-    Stamp, Version,
+    Account as Stored, AccountState, CatalogKey, CatalogRow, RecipeKey, RecipeRow, RegistryRows,
+    Route, Secret as Kept, Stamp, Version,
 };
 
 use super::*;
@@ -209,4 +209,54 @@ fn every_row_of_the_catalog_is_the_same_after_it_was_kept() {
         let back = back.placed(&base.providers[&row.provider]);
         assert_eq!(format!("{back:?}"), format!("{row:?}"), "{json}");
     }
+}
+
+fn preset(id: &str, origin: &str, json: &str) -> RecipeRow {
+    RecipeRow {
+        key: RecipeKey::Preset(id.to_owned()),
+        origin: origin.to_owned(),
+        json: json.to_owned(),
+        stamp: at(3),
+    }
+}
+
+#[test]
+fn built_in_presets_are_whole_and_one_that_was_deleted_stays_so() {
+    let base = base(&[]);
+    let (snapshot, complaints) = base.with(&RegistryRows::default(), &Snapshot::default());
+    assert_eq!(complaints, []);
+    assert!(snapshot.presets.values().all(|row| row.built_in && row.stamp.is_none()));
+    for row in snapshot.presets.values() {
+        let json = serde_json::to_string(&**row).unwrap();
+        let back: PresetRow = serde_json::from_str(&json).unwrap();
+        let back = PresetRow { origin: row.origin, built_in: true, ..back };
+        assert_eq!(back, **row, "{json}");
+    }
+
+    let own = r#"{"id":"x","capability":"text-to-text","strategy":"sequential",
+        "members":[{"model":"providers/sandbox/models/sandbox-text"}]}"#;
+    let rows = |recipes| RegistryRows { recipes, ..RegistryRows::default() };
+    let (over, complaints) = base.with(
+        &rows(vec![
+            preset("text-simple", DELETED, "{}"),
+            preset("text-adaptive", "manual", own),
+            preset("gone-before", DELETED, "{}"),
+        ]),
+        &snapshot,
+    );
+    assert_eq!(complaints, []);
+    assert!(!over.presets.contains_key("text-simple"));
+    let changed = &over.presets["text-adaptive"];
+    assert_eq!((changed.origin, changed.built_in), (Origin::Manual, true));
+    assert_eq!(changed.strategy, Strategy::Sequential);
+
+    // What cannot be read leaves the last good one; a member that is gone is told.
+    let odd = own.replace("sandbox-text", "sandbox-tune");
+    let bad = [preset("text-adaptive", "manual", "{"), preset("odd", "manual", &odd)];
+    let (kept, complaints) = base.with(&rows(bad.to_vec()), &over);
+    assert_eq!(kept.presets["text-adaptive"].strategy, Strategy::Sequential);
+    assert!(kept.presets.contains_key("odd") && kept.presets.contains_key("text-simple"));
+    let named: Vec<&str> = complaints.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(named, ["presets/text-adaptive", "presets/odd"]);
+    assert!(complaints.iter().all(|one| !one.is_fatal));
 }

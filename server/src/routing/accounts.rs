@@ -26,7 +26,7 @@ use self::{
 pub use self::{breaker::Position, windows::SHOWN};
 use super::{
     limits::{self, Demand, Expected, Limits, Reservation, Window},
-    run::Attempt,
+    outcome::Attempt,
 };
 use crate::{access::Key, clock::Clock, registry::Account};
 

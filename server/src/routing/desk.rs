@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use mediary_domain::{Capability, Error, Result};
 use tracing::debug;
 
-use super::{accounts::Accounts, run::Attempt};
+use super::{
+    accounts::Accounts,
+    outcome::Attempt,
+    strategy::{Learned, Lesson, Verdict},
+};
 use crate::{
     access::{Caller, Key, Role},
     clock::Clock,
@@ -60,12 +64,19 @@ pub struct Desk {
     pub clock: Clock,
     pub accounts: Accounts,
     pub metrics: Metrics,
+    pub learned: Learned,
     ledger: Ledger,
 }
 
 impl Desk {
-    pub fn new(clock: Clock, accounts: Accounts, metrics: Metrics, ledger: Ledger) -> Self {
-        Self { clock, accounts, metrics, ledger }
+    pub fn new(
+        clock: Clock,
+        accounts: Accounts,
+        metrics: Metrics,
+        ledger: Ledger,
+        learned: Learned,
+    ) -> Self {
+        Self { clock, accounts, metrics, learned, ledger }
     }
 
     /// A call goes on with the next candidate.
@@ -87,6 +98,16 @@ impl Desk {
         accepted: Instant,
         is_last: bool,
     ) {
+        if let Some(preset) = attempt.preset.strip_prefix("presets/") {
+            self.learned.hear(&Lesson {
+                preset,
+                member: &attempt.model.name,
+                verdict: Verdict::of(attempt.failure.as_ref()),
+                took: attempt.took,
+                cost: attempt.cost,
+                at: self.clock.wall(),
+            });
+        }
         self.accounts.ended(attempt);
         self.metrics.attempt(call, attempt);
         debug!(

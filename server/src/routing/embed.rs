@@ -15,8 +15,9 @@ use super::{
     accounts::Place,
     desk::{CallFacts, Desk},
     limits::Expected,
+    outcome::{Attempt, Outcome},
     plan::{Candidate, Plan},
-    run::{Attempt, Outcome},
+    run::too_slow,
 };
 use crate::provider::{CallContext, ModelRow, ProviderRow, accounting};
 
@@ -67,7 +68,11 @@ pub async fn embed(
         };
         let mut asking =
             Asking::begin(&candidate, place, outcome.attempts.len() + 1, facts, desk, accepted);
-        let asked = ask(&candidate, &cx, &call.texts, &options, &mut asking.embedded).await;
+        let asked = ask(&candidate, &cx, &call.texts, &options, &mut asking.embedded);
+        let asked = match candidate.timeout {
+            Some(limit) => tokio::time::timeout(limit, asked).await.unwrap_or(Err(too_slow())),
+            None => asked.await,
+        };
         let failure = asked.err();
         let goes_on =
             waiting.peek().is_some() && failure.as_ref().is_some_and(Error::may_succeed_elsewhere);

@@ -7,7 +7,7 @@ use mediary_domain::{Capability, Error, Kind, PicoUsd};
 use super::accounts::Closed;
 use crate::{
     provider::{Account, ModelRow, ProviderRow},
-    registry::Entry,
+    registry::{Entry, PresetRow},
 };
 
 /// A model that is named and not asked, at all or with one of its accounts.
@@ -134,6 +134,23 @@ pub fn route_not_allowed(task: &str) -> Error {
     let name = format!("routes/{task}");
     let message = format!("this key may not use {name}: its allowed_routes do not name it");
     Error::new(Kind::ModelNotAllowed, message).fact("route", name)
+}
+
+/// Whether a preset that was named may serve this.
+pub fn check_preset(preset: &PresetRow, capability: Capability) -> Result<(), Error> {
+    if !preset.enabled {
+        return Err(Error::not_found("mediary.admin.v1.Preset", preset.name())
+            .violation("target.preset", "an operator has disabled the preset"));
+    }
+    // With pictures to look at or without: both are text.
+    if preset.capability.outputs() != capability.outputs() {
+        let (is, wanted) = (preset.capability.as_str(), capability.as_str());
+        let message = format!("{} is for {is}, and this call is {wanted}", preset.name());
+        return Err(Error::new(Kind::CapabilityUnsupported, message)
+            .fact("preset", preset.name())
+            .fact("capability", wanted));
+    }
+    Ok(())
 }
 
 pub fn disabled(model: &ModelRow) -> Error {

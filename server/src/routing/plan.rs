@@ -2,11 +2,14 @@
 //!
 //! Invariant: a plan is never empty; no candidate means an error, made here.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use mediary_domain::{
-    Capability, ChatCall, Error, Kind, PicoUsd, Result, Retry, Target, TokenUsage, Warning,
-    cost_of_tokens,
+    Capability, ChatCall, Error, Kind, PicoUsd, Result, Retry, Target, TextParameters, TokenUsage,
+    Warning, cost_of_tokens,
 };
 
 use super::{
@@ -14,11 +17,13 @@ use super::{
     fit::fit,
     left_out::{self, LeftOut, Why},
     limits::Expected,
+    strategy::{self, Learned},
 };
 use crate::{
     access::Permit,
+    clock::Clock,
     provider::{Account, ModelRow, Provider, ProviderRow, accounting},
-    registry::{Entry, Lifecycle, RouteRow, Snapshot},
+    registry::{EnsembleRow, Entry, Lifecycle, MemberRow, PresetRow, RouteRow, Snapshot, Strategy},
 };
 
 /// What the caller wants, beside the call itself.
@@ -57,6 +62,10 @@ pub struct Setting<'a> {
     pub sandbox_in_auto: bool,
     pub now: SystemTime,
     pub accounts: &'a Accounts,
+    /// What is known of the members of presets.
+    pub learned: &'a Learned,
+    /// Chance, for the order of members; `None` = the order to be expected is wanted.
+    pub chance: Option<&'a Clock>,
 }
 
 /// Who is asked.
@@ -79,8 +88,31 @@ pub struct Candidate {
     pub preset: Arc<str>,
     pub call: Arc<ChatCall>,
     pub warnings: Vec<Warning>,
+    /// How long it may take; `None` = as long as the call.
+    pub timeout: Option<Duration>,
+    /// The ensemble that it is a member of: they are asked side by side. Members stand together.
+    pub group: Option<Arc<Group>>,
     /// Nobody else could be asked, although its calls fail: it is tried, one call at a time.
     pub is_last_resort: bool,
+}
+
+/// An ensemble.
+pub struct Group {
+    /// `presets/{preset}`.
+    pub preset: Arc<str>,
+    pub settings: EnsembleRow,
+    /// Who may judge, or why nobody can.
+    pub judge: Result<Vec<Seat>>,
+    /// The question, as no model in particular takes it.
+    pub call: Arc<ChatCall>,
+}
+
+/// One model with one account.
+pub struct Seat {
+    pub provider: Arc<ProviderRow>,
+    pub adapter: Arc<dyn Provider>,
+    pub model: Arc<ModelRow>,
+    pub account: Arc<Account>,
 }
 
 impl Candidate {
@@ -113,23 +145,25 @@ pub fn survey(
         Target::Route(task) => Some(route(snapshot, task, wish)?),
         Target::Model(_) | Target::Preset(_) | Target::Auto => None,
     };
-    let named = match route {
-        Some(route) => of_route(snapshot, route, wish, setting),
-        None => of_target(snapshot, &wish.target, wish, setting)?,
-    };
-    let mut named: Vec<Named> = named;
-    for name in &wish.fallback_models {
-        named.push(Named::Model(snapshot.named(name)?));
-    }
+    // A member's parameters stand between the caller's and the route's.
+    let own = route.map(|_| call.parameters.clone());
     if let Some(route) = route {
         call.parameters = call.parameters.or(&route.parameters);
     }
     let call = Arc::new(call);
+    let asked = Asked { snapshot, wish, setting, call: &call };
+    let mut named = match route {
+        Some(route) => asked.route(route),
+        None => asked.target(&wish.target)?,
+    };
+    for name in &wish.fallback_models {
+        named.push(Named::Model(snapshot.named(name)?, None));
+    }
     let mut survey = Plan { candidates: Vec::new(), left_out: Vec::new(), call: call.clone() };
     let mut last_resort = None;
     for (at, one) in named.iter().enumerate() {
-        let model = match one {
-            Named::Model(model) => model,
+        let (model, member) = match one {
+            Named::Model(model, member) => (model, member.as_ref()),
             Named::Unknown(name, error) => {
                 let why = Why::Unknown(error.clone());
                 survey.left_out.push(LeftOut::model(name, why));
@@ -141,6 +175,19 @@ pub fn survey(
         }
         let Some(entry) = snapshot.providers.get(&model.provider) else { continue };
         let most = route.and_then(|route| route.max_cost_pico_usd);
+        let kept = member.map(|one| &one.row().parameters);
+        let kept = kept.filter(|kept| **kept != TextParameters::default());
+        let call = match kept {
+            None => call.clone(),
+            Some(kept) => {
+                let own = own.as_ref().unwrap_or(&call.parameters).clone().or(kept);
+                let parameters = match route {
+                    Some(route) => own.or(&route.parameters),
+                    None => own,
+                };
+                Arc::new(ChatCall { messages: call.messages.clone(), parameters })
+            }
+        };
         match considered(snapshot, entry, model, wish, &call, most, setting.now) {
             Ok((call, warnings)) => {
                 let candidate = |account: &Arc<Account>| Candidate {
@@ -148,9 +195,11 @@ pub fn survey(
                     adapter: entry.adapters.of(model).clone(),
                     model: model.clone(),
                     account: account.clone(),
-                    preset: Arc::default(),
+                    preset: member.map(|one| one.name.clone()).unwrap_or_default(),
                     call: call.clone(),
                     warnings: warnings.clone(),
+                    timeout: member.and_then(|one| one.row().timeout),
+                    group: member.and_then(|one| one.group.clone()),
                     is_last_resort: false,
                 };
                 let serving = entry.accounts.iter().filter(|account| account.serves(model));
@@ -184,10 +233,11 @@ pub fn survey(
         survey.left_out.retain(|one| one.model != last.model.name || !is_it(one));
         survey.candidates.push(Candidate { is_last_resort: true, ..last });
     }
-    if !wish.allow_fallback && survey.candidates.len() > 1 {
+    let first = survey.first();
+    if !wish.allow_fallback && survey.candidates.len() > first {
         let chosen = survey.candidates[0].model.name.clone();
         let mut beyond: Vec<String> =
-            survey.candidates.drain(1..).map(|one| one.model.name.clone()).collect();
+            survey.candidates.drain(first..).map(|one| one.model.name.clone()).collect();
         beyond.dedup();
         beyond.retain(|model| *model != chosen);
         let beyond = beyond.into_iter().map(|model| LeftOut::model(&model, Why::NoFallback));
@@ -196,15 +246,42 @@ pub fn survey(
     Ok(survey)
 }
 
+impl Plan {
+    /// How many candidates are asked first: all members of an ensemble, else one.
+    pub fn first(&self) -> usize {
+        let Some(first) = self.candidates.first() else { return 0 };
+        let Some(group) = &first.group else { return 1 };
+        let is_same =
+            |one: &&Candidate| one.group.as_ref().is_some_and(|own| Arc::ptr_eq(own, group));
+        self.candidates.iter().take_while(is_same).count()
+    }
+}
+
 /// What a name leads to.
 enum Named {
-    Model(Arc<ModelRow>),
+    Model(Arc<ModelRow>, Option<Member>),
     Unknown(String, Error),
+}
+
+/// What a preset adds to a model.
+#[derive(Clone)]
+struct Member {
+    /// `presets/{preset}`.
+    name: Arc<str>,
+    preset: Arc<PresetRow>,
+    at: usize,
+    group: Option<Arc<Group>>,
+}
+
+impl Member {
+    fn row(&self) -> &MemberRow {
+        &self.preset.members[self.at]
+    }
 }
 
 impl Named {
     fn is(&self, model: &ModelRow) -> bool {
-        matches!(self, Self::Model(one) if one.name == model.name)
+        matches!(self, Self::Model(one, _) if one.name == model.name)
     }
 }
 
@@ -235,57 +312,117 @@ fn route<'a>(snapshot: &'a Snapshot, named: &str, wish: &Wish) -> Result<&'a Rou
     Ok(route)
 }
 
-/// What a route names; one that leads nowhere does not stop the others.
-fn of_route(
-    snapshot: &Snapshot,
-    route: &RouteRow,
-    wish: &Wish,
-    setting: Setting<'_>,
-) -> Vec<Named> {
-    let mut named = Vec::new();
-    for target in route.targets() {
-        match of_target(snapshot, target, wish, setting) {
-            Ok(found) => named.extend(found),
-            Err(error) => {
-                let name = match target {
-                    Target::Model(name) | Target::Preset(name) | Target::Route(name) => {
-                        name.clone()
-                    }
-                    Target::Auto => "auto".to_owned(),
-                };
-                named.push(Named::Unknown(name, error));
+/// Finds what targets lead to.
+struct Asked<'a> {
+    snapshot: &'a Snapshot,
+    wish: &'a Wish,
+    setting: Setting<'a>,
+    call: &'a Arc<ChatCall>,
+}
+
+impl Asked<'_> {
+    /// What a route names; one that leads nowhere does not stop the others.
+    fn route(&self, route: &RouteRow) -> Vec<Named> {
+        let mut named = Vec::new();
+        for target in route.targets() {
+            match self.target(target) {
+                Ok(found) => named.extend(found),
+                Err(error) => {
+                    let name = match target {
+                        Target::Model(name) | Target::Preset(name) | Target::Route(name) => {
+                            name.clone()
+                        }
+                        Target::Auto => "auto".to_owned(),
+                    };
+                    named.push(Named::Unknown(name, error));
+                }
+            }
+        }
+        named
+    }
+
+    fn target(&self, target: &Target) -> Result<Vec<Named>> {
+        match target {
+            Target::Model(name) => Ok(vec![Named::Model(self.snapshot.named(name)?, None)]),
+            Target::Auto => Ok(self.auto()),
+            Target::Preset(name) => {
+                let preset = self.snapshot.preset(name)?;
+                left_out::check_preset(&preset, self.wish.capability)?;
+                Ok(self.preset(&preset))
+            }
+            Target::Route(task) => {
+                Err(Error::not_found("mediary.admin.v1.Route", format!("routes/{task}")))
             }
         }
     }
-    named
-}
 
-fn of_target(
-    snapshot: &Snapshot,
-    target: &Target,
-    wish: &Wish,
-    setting: Setting<'_>,
-) -> Result<Vec<Named>> {
-    match target {
-        Target::Model(name) => Ok(vec![Named::Model(snapshot.named(name)?)]),
-        Target::Auto => Ok(defaults(snapshot, wish.capability, setting.sandbox_in_auto)),
-        Target::Preset(name) => Err(Error::not_found("mediary.admin.v1.Preset", name)),
-        Target::Route(task) => {
-            Err(Error::not_found("mediary.admin.v1.Route", format!("routes/{task}")))
+    /// The members of a preset, in the order in which they are asked this time.
+    fn preset(&self, preset: &Arc<PresetRow>) -> Vec<Named> {
+        let name: Arc<str> = preset.name().into();
+        let ensemble = preset.ensemble.as_ref().filter(|_| preset.strategy == Strategy::Ensemble);
+        let group = ensemble.map(|settings| {
+            Arc::new(Group {
+                preset: name.clone(),
+                settings: settings.clone(),
+                judge: self.judge(&settings.judge_model),
+                call: self.call.clone(),
+            })
+        });
+        let order = strategy::order(preset, self.setting.learned, self.setting.chance);
+        let member = |at: usize| match self.snapshot.named(&preset.members[at].model) {
+            Ok(model) => {
+                let (name, preset, group) = (name.clone(), preset.clone(), group.clone());
+                Named::Model(model, Some(Member { name, preset, at, group }))
+            }
+            Err(error) => Named::Unknown(preset.members[at].model.clone(), error),
+        };
+        order.into_iter().map(member).collect()
+    }
+
+    fn judge(&self, named: &str) -> Result<Vec<Seat>> {
+        let model = self.snapshot.model(named)?;
+        if !self.wish.permit.allows_model(&model.name) {
+            return Err(left_out::not_allowed(&model));
+        }
+        if !model.enabled {
+            return Err(left_out::disabled(&model));
+        }
+        let Some(entry) = self.snapshot.providers.get(&model.provider) else {
+            return Err(Error::not_found("mediary.v1.Provider", model.provider.as_str()));
+        };
+        let serving = entry.accounts.iter().filter(|account| account.serves(&model));
+        let seat = |account: &Arc<Account>| Seat {
+            provider: entry.row.clone(),
+            adapter: entry.adapters.of(&model).clone(),
+            model: model.clone(),
+            account: account.clone(),
+        };
+        let choice = self.setting.accounts.choose(serving, Expected::default);
+        match choice.open.iter().map(seat).collect::<Vec<_>>() {
+            seats if seats.is_empty() => Err(left_out::no_account(entry)),
+            seats => Ok(seats),
         }
     }
-}
 
-/// One model a provider, by id; the sandbox last.
-fn defaults(snapshot: &Snapshot, capability: Capability, sandbox: bool) -> Vec<Named> {
-    let (pretend, real): (Vec<_>, Vec<_>) = snapshot
-        .models
-        .values()
-        .filter(|model| model.is_default_for(capability))
-        .cloned()
-        .partition(|model| model.provider == "sandbox");
-    let pretend = pretend.into_iter().filter(|_| sandbox);
-    real.into_iter().chain(pretend).map(Named::Model).collect()
+    /// The members of the capability's preset, then one model a provider, by id; the sandbox last.
+    fn auto(&self) -> Vec<Named> {
+        let Self { snapshot, wish, setting, .. } = self;
+        let capability = wish.capability;
+        let preset = snapshot.preset_of(capability).map(|preset| self.preset(preset));
+        let is_auto = |one: &Named| match one {
+            Named::Model(model, _) => setting.sandbox_in_auto || model.provider != "sandbox",
+            // Nobody has named it.
+            Named::Unknown(..) => false,
+        };
+        let (pretend, real): (Vec<_>, Vec<_>) = snapshot
+            .models
+            .values()
+            .filter(|model| model.is_default_for(capability))
+            .cloned()
+            .partition(|model| model.provider == "sandbox");
+        let defaults = real.into_iter().chain(pretend).map(|model| Named::Model(model, None));
+        preset.into_iter().flatten().chain(defaults).filter(is_auto).collect()
+    }
 }
 
 /// The call as the model takes it, or why the model is left out.

@@ -8,14 +8,14 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use futures::StreamExt as _;
 use mediary_domain::{
-    ChatEvent, Error, FinishReason, Kind, PicoUsd, RateLimitReport, Result, Retry, TokenUsage,
-    Warning, cost_of_tokens,
+    ChatEvent, Error, FinishReason, Kind, PicoUsd, Result, Retry, Warning, cost_of_tokens,
 };
+use tokio::time::Sleep;
 use tracing::warn;
 
 use super::{
@@ -23,76 +23,10 @@ use super::{
     desk::{CallFacts, Desk},
     left_out::{LeftOut, Why},
     limits::Expected,
-    plan::{Candidate, Plan},
+    outcome::{Attempt, Outcome, Together},
+    plan::Candidate,
 };
-use crate::{
-    access::Role,
-    provider::{Account, CallContext, ChatStream, ModelRow, ProviderRow, accounting},
-};
-
-/// One try at one candidate.
-#[derive(Clone)]
-pub struct Attempt {
-    /// Its number within its call, from 1.
-    pub index: usize,
-    pub provider: Arc<ProviderRow>,
-    pub model: Arc<ModelRow>,
-    pub account: Arc<Account>,
-    /// `presets/{preset}` that brought it in. Empty = none did.
-    pub preset: Arc<str>,
-    pub start: SystemTime,
-    pub began: Instant,
-    /// From its begin to the first piece of its answer.
-    pub first_token: Option<Duration>,
-    /// Pieces of its answer.
-    pub chunks: u32,
-    /// What is left of the account's limits, where the provider tells.
-    pub limits: Option<RateLimitReport>,
-    /// From its begin to its end.
-    pub took: Duration,
-    /// `None` while it runs.
-    pub end: Option<SystemTime>,
-    pub failure: Option<Error>,
-    pub usage: Option<TokenUsage>,
-    pub cost: PicoUsd,
-}
-
-/// What has become of a call so far; whole once it has ended.
-#[derive(Clone, Default)]
-pub struct Outcome {
-    pub attempts: Vec<Attempt>,
-    /// Resource name of the model that serves, or was tried last.
-    pub model: String,
-    /// Who was not asked, and why.
-    pub left_out: Vec<LeftOut>,
-    /// Id of its provider.
-    pub provider: String,
-    /// The model name that the provider's answer carries.
-    pub provider_model_id: String,
-    pub refusal: String,
-    /// Of the attempt that runs, or ran last.
-    usage: Option<TokenUsage>,
-    /// What is left of the limits of the account that was asked last.
-    pub limits: Option<RateLimitReport>,
-    /// Of all attempts.
-    pub cost: PicoUsd,
-    /// From acceptance to the first piece of the answer.
-    pub first_token: Option<Duration>,
-    /// Whether the caller may know which accounts were asked.
-    pub shows_accounts: bool,
-}
-
-impl Outcome {
-    /// Of a call that has not begun.
-    pub fn of(call: &CallFacts) -> Self {
-        Self { shows_accounts: call.role >= Role::Operator, ..Self::default() }
-    }
-
-    /// Tokens of all attempts. `None`: none are known.
-    pub fn usage(&self) -> Option<TokenUsage> {
-        self.attempts.iter().filter_map(|attempt| attempt.usage).reduce(TokenUsage::plus)
-    }
-}
+use crate::provider::{CallContext, ChatStream, ModelRow, accounting};
 
 pub enum Step {
     /// A piece of the answer.
@@ -110,6 +44,15 @@ pub enum Step {
         next: String,
         warnings: Vec<Warning>,
     },
+    /// The answer of this member of an ensemble is taken.
+    Chosen {
+        model: String,
+        /// The judge's. Empty = nobody was asked.
+        reason: String,
+        warnings: Vec<Warning>,
+    },
+    /// The answer is not quite what was asked for.
+    Warned(Warning),
     Finished {
         reason: FinishReason,
         native: String,
@@ -117,7 +60,7 @@ pub enum Step {
     Failed(Error),
 }
 
-/// A call on its way. Dropping it closes the connection to the provider.
+/// One candidate after the other. Dropping it closes the connection to the provider.
 pub struct Run {
     desk: Desk,
     call: Arc<CallFacts>,
@@ -137,6 +80,14 @@ pub struct Run {
     place: Option<Place>,
     /// Bytes of an answer that what is reserved is enough for.
     covered: usize,
+    /// Numbers the attempts of the whole call.
+    together: Arc<Together>,
+    /// One of several that are asked side by side.
+    is_member: bool,
+    /// Others are asked when this one fails.
+    more_follows: bool,
+    /// When the running attempt has taken too long.
+    limit: Option<Pin<Box<Sleep>>>,
 }
 
 type Reserving = Pin<Box<dyn Future<Output = Result<Place>> + Send>>;
@@ -154,13 +105,13 @@ enum State {
 }
 
 impl Run {
-    pub fn new(plan: Plan, call: Arc<CallFacts>, desk: Desk) -> Self {
+    pub fn new(waiting: VecDeque<Candidate>, call: Arc<CallFacts>, desk: Desk) -> Self {
         Self {
             accepted: desk.clock.now(),
             desk,
-            waiting: plan.candidates.into(),
+            waiting,
             now: State::Idle,
-            outcome: Outcome { left_out: plan.left_out, ..Outcome::of(&call) },
+            outcome: Outcome::of(&call),
             call,
             spoke: false,
             curable: None,
@@ -169,7 +120,29 @@ impl Run {
             written: 0,
             place: None,
             covered: usize::MAX,
+            together: Arc::default(),
+            is_member: false,
+            more_follows: false,
+            limit: None,
         }
+    }
+
+    /// Is one of several runs of the same call; `more_follow` when it fails.
+    pub fn together(mut self, together: Arc<Together>, more_follow: bool) -> Self {
+        self.together = together;
+        self.more_follows = more_follow;
+        self
+    }
+
+    /// Is asked beside others.
+    pub fn member(mut self) -> Self {
+        self.is_member = true;
+        self
+    }
+
+    /// Whether any of an answer has come.
+    pub fn has_spoken(&self) -> bool {
+        self.spoke
     }
 
     /// Finds the first candidate that lets the call in, and asks it nothing yet. Who is not called
@@ -249,23 +222,23 @@ impl Run {
                         self.ask(*candidate);
                     }
                 }
-                State::Asking(asked, candidate) => match asked.await {
-                    Ok(answer) => {
+                State::Asking(asked, candidate) => match within(&mut self.limit, asked).await {
+                    Ok(Ok(answer)) => {
                         let answer = accounting::accounted(answer, &candidate.call);
                         self.read = accounting::estimate_input(&candidate.call);
                         self.written = 0;
                         self.now = State::Answering(answer, candidate.model.clone());
                     }
-                    Err(error) => return Some(self.failed(error)),
+                    Ok(Err(error)) | Err(error) => return Some(self.failed(error)),
                 },
-                State::Answering(answer, _) => match answer.next().await {
-                    Some(Ok(event)) => {
+                State::Answering(answer, _) => match within(&mut self.limit, answer.next()).await {
+                    Ok(Some(Ok(event))) => {
                         if let Some(step) = self.take(event) {
                             return Some(step);
                         }
                     }
-                    Some(Err(error)) => return Some(self.failed(error)),
-                    None => {
+                    Ok(Some(Err(error))) | Err(error) => return Some(self.failed(error)),
+                    Ok(None) => {
                         return Some(self.failed(Error::new(
                             Kind::UpstreamTruncated,
                             "the provider's answer ended before it was finished",
@@ -376,9 +349,10 @@ impl Run {
         };
         self.outcome.model.clone_from(&candidate.model.name);
         self.outcome.provider.clone_from(&candidate.provider.id);
+        self.limit = candidate.timeout.map(|limit| Box::pin(tokio::time::sleep(limit)));
         self.outcome.limits = None;
         self.outcome.attempts.push(Attempt {
-            index: self.outcome.attempts.len() + 1,
+            index: self.together.next_number(),
             provider: candidate.provider.clone(),
             model: candidate.model.clone(),
             account: candidate.account.clone(),
@@ -535,12 +509,37 @@ impl Run {
             attempt.limits = self.outcome.limits;
             attempt.cost = cost.unwrap_or_default();
             self.outcome.cost += attempt.cost;
+            let is_last = is_last
+                && match &attempt.failure {
+                    None => self.together.conclude(),
+                    Some(_) if self.more_follows => false,
+                    Some(_) if self.is_member && !self.together.was_last_member() => false,
+                    Some(_) => self.together.conclude(),
+                };
             self.desk.ended(&self.call, attempt, self.accepted, is_last);
             if let Some(place) = self.place.take() {
                 place.settle(usage.as_ref(), attempt.cost);
             }
         }
     }
+}
+
+/// Waits for it, if the attempt may take so long.
+async fn within<T>(
+    limit: &mut Option<Pin<Box<Sleep>>>,
+    work: impl Future<Output = T>,
+) -> Result<T> {
+    let Some(limit) = limit else { return Ok(work.await) };
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        () = limit => Err(too_slow()),
+    }
+}
+
+/// The failure of a member that took longer than its preset allows.
+pub fn too_slow() -> Error {
+    Error::new(Kind::UpstreamTimeout, "the model took longer than its preset allows")
 }
 
 impl Drop for Run {

@@ -66,7 +66,7 @@ macro_rules! resources {
     )*};
 }
 
-resources!(v1::Model, v1::Provider, admin::Account, admin::Route);
+resources!(v1::Model, v1::Provider, admin::Account, admin::Preset, admin::Route, admin::Workflow);
 
 impl<'a> Turn<'a> {
     /// Waits for a turn at `name`.

@@ -23,7 +23,13 @@ use super::{
     change,
     listing::{Asked, PageTokens},
 };
-use crate::{access::Caller, clock::Clock, error::status, registry::Registry, routing::Accounts};
+use crate::{
+    access::Caller,
+    clock::Clock,
+    error::status,
+    registry::Registry,
+    routing::{Accounts, Learned},
+};
 
 pub const METHODS: &[&str] = &[
     rows::CAPABILITIES.rpc,
@@ -40,6 +46,7 @@ const MAX_NAME_BYTES: usize = 512;
 pub struct ModelApi {
     registry: Registry,
     accounts: Accounts,
+    learned: Learned,
     pages: Arc<PageTokens>,
     clock: Clock,
     sandbox_in_auto: bool,
@@ -49,11 +56,12 @@ impl ModelApi {
     pub fn new(
         registry: Registry,
         accounts: Accounts,
+        learned: Learned,
         pages: Arc<PageTokens>,
         clock: Clock,
         sandbox_in_auto: bool,
     ) -> Self {
-        Self { registry, accounts, pages, clock, sandbox_in_auto }
+        Self { registry, accounts, learned, pages, clock, sandbox_in_auto }
     }
 
     fn capabilities(

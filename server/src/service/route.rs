@@ -3,8 +3,8 @@
 //! Owns: the RPCs. Leaves: what a route may be and how it looks (`wire`), what becomes of it
 //! (`registry`, `routing`).
 
-mod parameters;
-mod wire;
+pub mod parameters;
+pub mod wire;
 
 use std::sync::Arc;
 
@@ -134,7 +134,7 @@ impl RouteApi {
     }
 
     async fn delete(&self, request: Request<DeleteRouteRequest>) -> Result<Response<()>> {
-        let DeleteRouteRequest { name, etag, allow_missing, request_id, .. } = request.get_ref();
+        let DeleteRouteRequest { name, etag, allow_missing, force, request_id } = request.get_ref();
         let changing = Changing::begin(&self.clock, DELETE, &request, request_id)?;
         let task = names::id_in("name", name, wire::COLLECTION)?;
         if let Some(made) = decide::repeated(&changing, self.store.requests()).await? {
@@ -153,6 +153,13 @@ impl RouteApi {
                 return decide::gone(*allow_missing, || wire::missing(name));
             };
             decide::check_etag(etag, &decide::etag(&row.stamp), name)?;
+            if !force {
+                let by = moment.snapshot.users_of_route(task);
+                if !by.is_empty() {
+                    let mend = "change those first, or set force to delete it all the same";
+                    return Err(decide::in_use(name, &by, mend));
+                }
+            }
             let change = changing.deletion(name, known.as_ref()).based_on(moment.rows.version);
             let saved = self.store.routes().delete(task, None, change).await;
             if let Some(made) = turn.kept(saved).await? {

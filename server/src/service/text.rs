@@ -18,7 +18,7 @@ use std::{
 };
 
 use futures::StreamExt as _;
-use mediary_domain::{Capability, Error, Result};
+use mediary_domain::{Capability, ChatCall, Error, Result};
 use mediary_proto::v1::{
     CompareTextRequest, CompareTextResponse, CountTokensRequest, CountTokensResponse,
     EmbedTextRequest, EmbedTextResponse, GenerateTextRequest, GenerateTextResponse,
@@ -41,7 +41,7 @@ use crate::{
     clock::Clock,
     error::status,
     registry::Registry,
-    routing::{CallFacts, CallKind, Desk, Run, Setting, plan},
+    routing::{CallFacts, CallKind, Course, Desk, Manner, Setting, plan},
 };
 
 pub const METHODS: &[&str] = &[
@@ -72,7 +72,7 @@ pub struct TextApi {
 
 /// A call that is checked and routed, and not yet asked.
 struct Accepted {
-    run: Run,
+    run: Course,
     generation: Arc<str>,
     include_reasoning: bool,
     warnings: Vec<mediary_domain::Warning>,
@@ -107,6 +107,8 @@ impl TextApi {
             sandbox_in_auto: self.sandbox_in_auto,
             now: self.clock.wall(),
             accounts: &self.desk.accounts,
+            learned: &self.desk.learned,
+            chance: Some(&self.clock),
         }
     }
 
@@ -115,6 +117,7 @@ impl TextApi {
         asked: Asked,
         caller: &Caller,
         generation: Arc<str>,
+        streams: bool,
     ) -> Result<Accepted> {
         let snapshot = self.registry.now();
         let wish = &asked.wish;
@@ -124,10 +127,13 @@ impl TextApi {
             ..CallFacts::new(generation.clone(), CallKind::Chat, wish.capability, caller)
         };
         let plan = plan(&snapshot, wish, asked.call, self.setting())?;
-        let reasoning = plan.call.parameters.reasoning.as_ref();
-        let include_reasoning = reasoning.is_some_and(|reasoning| reasoning.include);
-        let mut run =
-            Run::new(plan, call.into(), self.desk.clone()).restarting(asked.allow_restart);
+        let manner = Manner { may_restart: asked.allow_restart, streams };
+        let shows_reasoning = |call: &ChatCall| {
+            call.parameters.reasoning.as_ref().is_some_and(|reasoning| reasoning.include)
+        };
+        let include_reasoning = shows_reasoning(&plan.call)
+            || plan.candidates.iter().any(|one| shows_reasoning(&one.call));
+        let mut run = Course::new(plan, call.into(), self.desk.clone(), manner);
         run.begin().await?;
         let first = run.first().ok_or_else(|| Error::bug("a call began with nobody"))?;
         Ok(Accepted {
@@ -144,7 +150,7 @@ impl TextApi {
     async fn generate(&self, asked: Asked, caller: &Caller) -> Result<GenerateTextResponse> {
         self.desk.admit().await?;
         let id = self.clock.resource_id('g').into();
-        answer::collect(self.accept(asked, caller, id).await?, &self.closing).await
+        answer::collect(self.accept(asked, caller, id, false).await?, &self.closing).await
     }
 
     /// Answers, unless the same request was answered already.
@@ -185,7 +191,7 @@ impl TextApi {
         };
         self.desk.admit().await?;
         // Routed before it is noted: what is refused leaves nothing behind.
-        let accepted = self.accept(asked, &caller, id).await?;
+        let accepted = self.accept(asked, &caller, id, true).await?;
         let events = match self.generations.open(terms)? {
             Known::Same(generation) => {
                 let listening = self.generations.listen(generation);

@@ -10,9 +10,11 @@ pub mod accounts;
 pub mod api_keys;
 pub mod audit;
 pub mod catalog;
+pub mod learning;
 pub mod ledger;
 pub mod pages;
 pub mod quotas;
+pub mod recipes;
 pub mod registry;
 pub mod requests;
 pub mod routes;
@@ -25,8 +27,8 @@ use std::{
 };
 
 use crate::{
-    Account, AccountState, ApiKey, AuditEvent, CatalogKey, CatalogRow, Change, Request, RequestKey,
-    Route, Saved, Sealed, Secret, Stamp,
+    Account, AccountState, ApiKey, AuditEvent, CatalogKey, CatalogRow, Change, RecipeKey,
+    RecipeRow, Request, RequestKey, Route, Saved, Sealed, Secret, Stamp,
 };
 
 /// Makes a test of every question. `$fresh` is an async function that gives an empty store and
@@ -75,9 +77,18 @@ macro_rules! exam {
                 accounts_are_told_what_they_did
                 only_what_is_old_is_forgotten
             }
+            learning {
+                what_was_learned_comes_back_and_is_no_change
+                what_was_learned_goes_with_its_preset
+            }
             pages {
                 pages_hold_every_row_once
                 rows_that_come_and_go_neither_repeat_nor_hide_others
+            }
+            recipes {
+                presets_come_before_workflows
+                a_recipe_is_put_and_deleted
+                several_are_deleted_at_once
             }
             quotas {
                 a_limit_gives_out_what_it_has
@@ -207,6 +218,19 @@ fn route(id: &str) -> Route {
         json: r#"{"capability":"chat"}"#.into(),
         stamp: Stamp::default(),
     }
+}
+
+fn preset(id: &str) -> RecipeRow {
+    recipe(RecipeKey::Preset(id.into()))
+}
+
+fn workflow(id: &str) -> RecipeRow {
+    recipe(RecipeKey::Workflow(id.into()))
+}
+
+fn recipe(key: RecipeKey) -> RecipeRow {
+    let json = format!(r#"{{"name":"{key}"}}"#);
+    RecipeRow { key, origin: "manual".into(), json, stamp: Stamp::default() }
 }
 
 fn event(id: &str) -> AuditEvent {

@@ -39,8 +39,8 @@ pub use mediary_domain::{Billed, PicoUsd, TokenUsage, UsageSource};
 pub use page::{AuditCursor, AuditFilter, Order, Page, Paged, Text};
 pub use quota::{Lease, Leased, SteadyTime, Unused};
 pub use row::{
-    Account, AccountState, ApiKey, AuditRow, CatalogKey, CatalogRow, RegistryRows, Removed, Route,
-    Sealed, Secret, Stamp,
+    Account, AccountState, ApiKey, AuditRow, CatalogKey, CatalogRow, Learned, RecipeKey, RecipeRow,
+    RegistryRows, Removed, Route, Sealed, Secret, Stamp,
 };
 pub use time::{from_micros, to_micros};
 pub use version::Version;
@@ -52,6 +52,8 @@ pub trait Store: Send + Sync {
     fn accounts(&self) -> &dyn Accounts;
     fn catalog(&self) -> &dyn CatalogRows;
     fn routes(&self) -> &dyn Routes;
+    fn recipes(&self) -> &dyn Recipes;
+    fn learning(&self) -> &dyn Learning;
     fn audit(&self) -> &dyn Audit;
     fn requests(&self) -> &dyn Requests;
     fn registry(&self) -> &dyn Registry;
@@ -164,6 +166,28 @@ pub trait Routes: Send + Sync {
     async fn delete(&self, id: &str, only: Option<Version>, change: Change) -> Result<Saved<()>>;
 }
 
+/// What operators put together from models: presets and workflows.
+#[async_trait]
+pub trait Recipes: Send + Sync {
+    /// All, presets first, each kind by id.
+    async fn all(&self) -> Result<Vec<RecipeRow>>;
+    async fn get(&self, key: &RecipeKey) -> Result<Option<RecipeRow>>;
+    /// Makes it or replaces it.
+    async fn put(&self, row: RecipeRow, change: Change) -> Result<Saved<RecipeRow>>;
+    /// Deletes those of them that are there, and what was learned of them. [`Saved::Missing`]:
+    /// none is.
+    async fn delete(&self, keys: Vec<RecipeKey>, change: Change) -> Result<Saved<()>>;
+}
+
+/// What attempts have taught about the members of presets: notes, of no version.
+#[async_trait]
+pub trait Learning: Send + Sync {
+    /// All, by preset and member.
+    async fn all(&self) -> Result<Vec<Learned>>;
+    /// Makes them or replaces them, all or none.
+    async fn keep(&self, rows: Vec<Learned>) -> Result<()>;
+}
+
 /// Who changed what. Events are only ever added.
 #[async_trait]
 pub trait Audit: Send + Sync {
@@ -210,7 +234,7 @@ pub trait Quotas: Send + Sync {
 /// What a process needs in order to know what exists, and to hear when that changes.
 #[async_trait]
 pub trait Registry: Send + Sync {
-    /// One higher after every change of an account, a catalog row, a route or a key.
+    /// One higher after every change of an account, a catalog row, a route, a recipe or a key.
     async fn version(&self) -> Result<Version>;
     /// All rows as they stood together at one version.
     async fn rows(&self) -> Result<RegistryRows>;

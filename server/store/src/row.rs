@@ -171,6 +171,65 @@ pub struct Route {
     pub stamp: Stamp,
 }
 
+/// Which recipe.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RecipeKey {
+    Preset(String),
+    Workflow(String),
+}
+
+impl RecipeKey {
+    /// The kind as it is kept.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Preset(_) => "preset",
+            Self::Workflow(_) => "workflow",
+        }
+    }
+
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Preset(id) | Self::Workflow(id) => id,
+        }
+    }
+
+    /// From the two as they are kept.
+    pub fn from_parts(kind: &str, id: String) -> Option<Self> {
+        match kind {
+            "preset" => Some(Self::Preset(id)),
+            "workflow" => Some(Self::Workflow(id)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for RecipeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}s/{}", self.kind(), self.id())
+    }
+}
+
+/// A preset or a workflow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecipeRow {
+    pub key: RecipeKey,
+    /// `deleted` = it hides one that stands below the store.
+    pub origin: String,
+    pub json: String,
+    pub stamp: Stamp,
+}
+
+/// What attempts have taught about a member of a preset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Learned {
+    /// Id of the preset.
+    pub preset: String,
+    /// Name of the member's model.
+    pub member: String,
+    pub json: String,
+    pub update_time: SystemTime,
+}
+
 /// An event as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRow {
@@ -185,6 +244,7 @@ pub struct RegistryRows {
     pub catalog: Vec<CatalogRow>,
     pub accounts: Vec<Account>,
     pub routes: Vec<Route>,
+    pub recipes: Vec<RecipeRow>,
     pub api_keys: Vec<ApiKey>,
 }
 

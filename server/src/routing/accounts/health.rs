@@ -8,7 +8,7 @@ use super::{
     breaker::{Breaker, Pass},
     windows::Windows,
 };
-use crate::routing::run::Attempt;
+use crate::routing::outcome::Attempt;
 
 /// How much a call counts in what is smoothed.
 const NEWEST: f64 = 0.2;

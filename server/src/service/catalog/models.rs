@@ -166,11 +166,10 @@ fn view(snapshot: &Snapshot, name: &str) -> Option<Model> {
     rows::model(snapshot, name).map(|found| wire::model(&found))
 }
 
-/// Routes that name the model.
+/// What names the model.
 fn named_by(snapshot: &Snapshot, name: &str) -> Vec<String> {
     let is_meant = |named: &str| snapshot.named(named).is_ok_and(|model| model.name == name);
-    let routes = snapshot.routes.values().filter(|route| route.names(is_meant));
-    routes.map(|route| route.name()).collect()
+    snapshot.users_of_models(is_meant)
 }
 
 /// `provider` and `model` in `providers/{provider}/models/{model}`.

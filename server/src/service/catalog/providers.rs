@@ -171,7 +171,7 @@ fn view(snapshot: &Snapshot, id: &str) -> Option<Provider> {
     rows::provider(snapshot, id).map(|found| wire::provider(&found, Role::Admin))
 }
 
-/// Models and accounts of the store, and routes that name one of its models.
+/// Models and accounts of the store, and what names one of its models.
 fn held_by(rows: &RegistryRows, snapshot: &Snapshot, id: &str) -> Vec<String> {
     let models = rows
         .catalog
@@ -180,8 +180,7 @@ fn held_by(rows: &RegistryRows, snapshot: &Snapshot, id: &str) -> Vec<String> {
         .filter(|key| matches!(key, CatalogKey::Model { provider, .. } if provider == id));
     let accounts = rows.accounts.iter().filter(|account| account.provider == id);
     let is_meant = |named: &str| snapshot.named(named).is_ok_and(|model| model.provider == id);
-    let routes = snapshot.routes.values().filter(|route| route.names(is_meant));
     let names = models.map(ToString::to_string);
     let names = names.chain(accounts.map(|account| format!("accounts/{}", account.id)));
-    names.chain(routes.map(|route| route.name())).collect()
+    names.chain(snapshot.users_of_models(is_meant)).collect()
 }

@@ -42,17 +42,23 @@ impl ModelApi {
         let wish = Wish { permit: caller.permit(), expected_usage: expected, ..wish };
         problems.result(())?;
         let call = ChatCall { messages: Vec::new(), parameters };
-        let setting =
-            Setting { sandbox_in_auto: self.sandbox_in_auto, now, accounts: &self.accounts };
+        let setting = Setting {
+            sandbox_in_auto: self.sandbox_in_auto,
+            now,
+            accounts: &self.accounts,
+            learned: &self.learned,
+            chance: None,
+        };
         let survey = survey(&snapshot, &wish, call, setting)?;
         let cost = |model: &ModelRow| {
             let prices = model.prices_at(now);
             let usage = expected.filter(|_| !prices.is_empty())?;
             Some(cost_of_tokens(&usage, &prices).0)
         };
+        let first = survey.first();
         let tried = survey.candidates.iter().enumerate().map(|(at, one)| TargetCandidate {
             estimated_cost_pico_usd: cost(&one.model),
-            ..candidate(at, one, caller.role)
+            ..candidate(at < first, one, caller.role)
         });
         let left = survey.left_out.iter().map(|one| {
             let model = snapshot.models.get(&one.model);
@@ -92,6 +98,9 @@ fn capability(
             let route = snapshot.routes.get(task);
             // Where there is none, the survey says so.
             Some(route.map_or(Capability::TextToText, |one| one.capability).as_str().to_owned())
+        }
+        (Some(WireTarget::Preset(named)), _) if !named.is_empty() => {
+            Some(snapshot.preset(named)?.capability.as_str().to_owned())
         }
         (Some(WireTarget::Model(name)), _) if !name.is_empty() => {
             let model = snapshot.named(name)?;
@@ -135,8 +144,10 @@ fn expected(usage: &v1::TokenUsage, problems: &mut Problems) -> TokenUsage {
     }
 }
 
-fn candidate(at: usize, one: &Candidate, role: Role) -> TargetCandidate {
-    let (reason, detail) = if at == 0 {
+fn candidate(is_first: bool, one: &Candidate, role: Role) -> TargetCandidate {
+    let (reason, detail) = if is_first && one.group.is_some() {
+        ("chosen", "it is asked side by side with the other members of its preset")
+    } else if is_first {
         ("chosen", "it is asked first")
     } else {
         ("fallback", "it is asked when those before it fail in a way that it may not")

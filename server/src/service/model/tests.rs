@@ -100,7 +100,14 @@ fn api(environment: &[(&str, &str)]) -> ModelApi {
     let (snapshot, complaints) = base.with(&RegistryRows::default(), &Snapshot::default());
     assert_eq!(complaints, []);
     let pages = PageTokens::new(&[7; 32], Clock::system());
-    ModelApi::new(Registry::new(snapshot), accounts(), Arc::new(pages), Clock::system(), false)
+    ModelApi::new(
+        Registry::new(snapshot),
+        accounts(),
+        Learned::default(),
+        Arc::new(pages),
+        Clock::system(),
+        false,
+    )
 }
 
 /// None of them is ever limited.

@@ -108,7 +108,7 @@ fn count(number: usize) -> i32 {
 
 pub fn origin(origin: Origin) -> ModelOrigin {
     match origin {
-        Origin::Config | Origin::Environment => ModelOrigin::Config,
+        Origin::Config | Origin::BuiltIn | Origin::Environment => ModelOrigin::Config,
         Origin::Discovered => ModelOrigin::Discovered,
         Origin::Manual => ModelOrigin::Manual,
     }

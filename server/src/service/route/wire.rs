@@ -94,7 +94,7 @@ pub fn view(row: &RouteRow) -> Route {
     Route { etag, ..whole }
 }
 
-fn target_view(target: &Target) -> ModelTarget {
+pub fn target_view(target: &Target) -> ModelTarget {
     let target = match target {
         Target::Model(name) => WireTarget::Model(name.clone()),
         Target::Preset(name) => WireTarget::Preset(name.clone()),
@@ -183,19 +183,35 @@ impl Finding<'_> {
                 }
                 Some(Target::Auto)
             }
-            Some(WireTarget::Preset(name)) => {
-                problems.add(Error::not_found("mediary.admin.v1.Preset", name));
-                None
-            }
+            Some(WireTarget::Preset(name)) => self.preset(field, &name, problems),
             Some(WireTarget::Route(_)) => {
                 problems.field(format!("{field}.route"), "a route cannot name another route");
                 None
             }
             None => {
-                problems.field(field, "is required: a model, or auto");
+                problems.field(field, "is required: a model, a preset, or auto");
                 None
             }
         }
+    }
+
+    /// Kept under its resource name.
+    fn preset(&self, field: &str, name: &str, problems: &mut Problems) -> Option<Target> {
+        let preset = match self.snapshot.preset(name) {
+            Ok(preset) => preset,
+            Err(error) => {
+                problems.add(error);
+                return None;
+            }
+        };
+        if let Some(capability) = self.capability
+            && capability.outputs() != preset.capability.outputs()
+        {
+            let (is, wanted) = (preset.capability.as_str(), capability.as_str());
+            let problem = format!("{} is for {is}, not for {wanted}", preset.name());
+            problems.field(format!("{field}.preset"), problem);
+        }
+        Some(Target::Preset(preset.name()))
     }
 
     /// Kept under its resource name, so that it stays this model when others come.

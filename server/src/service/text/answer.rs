@@ -31,9 +31,12 @@ pub async fn collect(
                 answer = Answer::default();
                 warnings = of_next;
             }
+            // The reason goes with the alternates.
+            Some(Step::Chosen { warnings: of_chosen, .. }) => warnings = of_chosen,
+            Some(Step::Warned(warning)) => warnings.push(warning),
             Some(Step::Failed(error)) => return Err(error),
             Some(Step::Finished { reason, native }) => {
-                let outcome = run.outcome();
+                let outcome = &*run.outcome();
                 return Ok(GenerateTextResponse {
                     message: Some(events::message(&answer, &outcome.provider, include_reasoning)),
                     finish_reason: events::finish_reason(reason).into(),
@@ -46,7 +49,7 @@ pub async fn collect(
                     attempts: events::attempts(outcome),
                     generation: format!("generations/{generation}"),
                     warnings: warnings.into_iter().map(events::warning).collect(),
-                    alternates: Vec::new(),
+                    alternates: events::alternates(outcome, include_reasoning),
                     first_token_duration: outcome.first_token.and_then(events::duration),
                     total_duration: events::duration(run.elapsed()),
                     citations: answer.citations.into_iter().map(events::citation).collect(),

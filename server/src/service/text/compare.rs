@@ -6,6 +6,7 @@
 //! of them down and nothing piles up here.
 
 use std::{
+    borrow::Cow,
     future::{Future as _, poll_fn},
     pin::pin,
     sync::Arc,
@@ -73,7 +74,7 @@ impl Member {
         }
     }
 
-    fn outcome(&self) -> Option<&Outcome> {
+    fn outcome(&self) -> Option<Cow<'_, Outcome>> {
         match &self.teller {
             Teller::Accepted(driver) => driver.outcome(),
             Teller::Refused(_) => None,
@@ -109,7 +110,7 @@ impl Members {
 
     fn usage(&self) -> Option<TokenUsage> {
         let outcomes = self.all.iter().filter_map(Member::outcome);
-        outcomes.filter_map(Outcome::usage).reduce(TokenUsage::plus)
+        outcomes.filter_map(|one| one.usage()).reduce(TokenUsage::plus)
     }
 
     fn cost(&self) -> PicoUsd {
@@ -199,7 +200,7 @@ impl TextApi {
             request_id: String::new(),
             request: Vec::new(),
         };
-        let accepted = self.accept(asked, caller, id).await?;
+        let accepted = self.accept(asked, caller, id, true).await?;
         match self.generations.open(terms)? {
             Known::New(generation) => Ok(self.drive(generation, accepted, deadline)),
             Known::Same(_) => Err(Error::bug("a generation without a request id was known")),

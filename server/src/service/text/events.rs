@@ -24,6 +24,33 @@ pub fn fallback_detail(failure: &Error, next: &str, warnings: &[domain::Warning]
     detail
 }
 
+/// Whose answer is taken, why, and what was left out there.
+pub fn choice_detail(model: &str, reason: &str, warnings: &[domain::Warning]) -> String {
+    let mut detail = match reason {
+        "" => format!("{model} answers"),
+        reason => format!("{model} answers: {reason}"),
+    };
+    for warning in warnings {
+        detail.push_str(&format!("; {}: {}", warning.field, warning.detail));
+    }
+    detail
+}
+
+/// The answers of the members of an ensemble.
+pub fn alternates(outcome: &Outcome, include_reasoning: bool) -> Vec<v1::AlternateAnswer> {
+    let alternates = outcome.alternates.iter().map(|one| v1::AlternateAnswer {
+        message: one.answer.as_ref().map(|said| message(said, &one.provider, include_reasoning)),
+        model: one.model.clone(),
+        finish_reason: one.finish_reason.map_or(FinishReason::Unspecified, finish_reason).into(),
+        usage: one.usage.as_ref().map(usage),
+        cost_pico_usd: one.cost.0,
+        chosen: one.chosen,
+        selection_reason: one.reason.clone(),
+        status: one.failure.as_ref().map(error::rpc_status),
+    });
+    alternates.collect()
+}
+
 /// The end of a whole answer, but for why it ended.
 pub fn finished(outcome: &Outcome, elapsed: Duration, native: String) -> Finished {
     Finished {

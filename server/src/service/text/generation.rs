@@ -5,6 +5,7 @@
 //! Invariant: an event is in the log before any reader has it, so all readers hear the same.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -353,7 +354,7 @@ impl Driver {
     }
 
     /// What it has used and cost up to now.
-    pub fn outcome(&self) -> Option<&Outcome> {
+    pub fn outcome(&self) -> Option<Cow<'_, Outcome>> {
         self.telling.as_ref().map(Telling::outcome)
     }
 

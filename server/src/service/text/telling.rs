@@ -1,6 +1,7 @@
 //! A generation as its numbered events, without any reader: `started` first, exactly one end.
 
 use std::{
+    borrow::Cow,
     pin::Pin,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -99,7 +100,7 @@ impl Telling {
     }
 
     /// What it has used and cost up to now.
-    pub fn outcome(&self) -> &Outcome {
+    pub fn outcome(&self) -> Cow<'_, Outcome> {
         self.accepted.run.outcome()
     }
 
@@ -125,7 +126,7 @@ impl Telling {
                     Stop::Closing => Some(Step::Failed(run.stop(events::shutting_down()))),
                     Stop::Asked => {
                         run.stop(Error::new(Kind::Cancelled, "the caller stopped it"));
-                        let mut end = events::finished(run.outcome(), run.elapsed(), String::new());
+                        let mut end = events::finished(&run.outcome(), run.elapsed(), String::new());
                         end.set_finish_reason(FinishReason::Cancelled);
                         return Some(self.end(Event::Finished(end)));
                     }
@@ -151,8 +152,21 @@ impl Telling {
                         discard_from_part_index: 0,
                     }))
                 }
+                Some(Step::Chosen { model, reason, warnings }) => {
+                    self.tell(Event::Notice(Notice {
+                        kind: "chosen".to_owned(),
+                        detail: events::choice_detail(&model, &reason, &warnings),
+                        retry_time: None,
+                        model,
+                    }))
+                }
+                Some(Step::Warned(warning)) => self.tell(Event::Notice(Notice {
+                    kind: warning.code.to_owned(),
+                    detail: warning.detail,
+                    ..Notice::default()
+                })),
                 Some(Step::Finished { reason, native }) => {
-                    let mut end = events::finished(run.outcome(), run.elapsed(), native);
+                    let mut end = events::finished(&run.outcome(), run.elapsed(), native);
                     end.set_finish_reason(events::finish_reason(reason));
                     self.end(Event::Finished(end))
                 }
@@ -175,7 +189,7 @@ impl Telling {
     }
 
     fn fail(&mut self, failure: Error) -> TextEvent {
-        let failed: Failed = events::failed(self.accepted.run.outcome(), &failure);
+        let failed: Failed = events::failed(&self.accepted.run.outcome(), &failure);
         self.failure = Some(failure);
         self.end(Event::Failed(failed))
     }

@@ -13,11 +13,13 @@ mod audit;
 mod catalog;
 mod columns;
 mod fault;
+mod learning;
 mod ledger;
 mod lock;
 mod open;
 mod quotas;
 mod reader;
+mod recipes;
 mod registry;
 mod requests;
 mod routes;
@@ -102,6 +104,14 @@ impl store::Store for SqliteStore {
     }
 
     fn routes(&self) -> &dyn store::Routes {
+        self
+    }
+
+    fn recipes(&self) -> &dyn store::Recipes {
+        self
+    }
+
+    fn learning(&self) -> &dyn store::Learning {
         self
     }
 

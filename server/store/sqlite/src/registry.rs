@@ -5,7 +5,7 @@ use mediary_store::{Error, Registry, RegistryRows, Result, Version};
 use sqlx::Connection as _;
 use tokio::sync::watch;
 
-use crate::{SqliteStore, accounts, api_keys, catalog, routes, unit};
+use crate::{SqliteStore, accounts, api_keys, catalog, recipes, routes, unit};
 
 /// As many rows as there are.
 const ALL: i64 = -1;
@@ -27,6 +27,7 @@ impl Registry for SqliteStore {
                     catalog: catalog::all(&mut moment).await?,
                     accounts: accounts::list(&mut moment, String::new(), ALL).await?,
                     routes: routes::list(&mut moment, String::new(), ALL).await?,
+                    recipes: recipes::all(&mut moment).await?,
                     api_keys: api_keys::list(&mut moment, String::new(), ALL).await?,
                 };
                 moment.commit().await?;

@@ -1,0 +1,5 @@
+//! The members as they stand.
+
+pub fn order(members: usize) -> Vec<usize> {
+    (0..members).collect()
+}
