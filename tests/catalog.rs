@@ -107,6 +107,8 @@ async fn a_key_is_shown_nowhere() {
         .config("log.level = \"debug\"")
         .env("OPENAI_API_KEY", KEY)
         .env("OPENAI_BASE_URL", format!("{}/v1", vendor.url()))
+        // A key that was refused is tried again.
+        .env("MEDIARY__OUTBOUND__ACCOUNT_HEALTH", "false")
         .start();
     let client = house.client();
 

@@ -14,7 +14,7 @@ use support::{
 use tempfile::TempDir;
 
 const SANDBOX: [&str; 3] = ["chat", "-m", "sandbox-text"];
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 18] = [
     "serve",
     "config",
     "completions",

@@ -29,6 +29,7 @@ fn count(model: &str, text: &str) -> v1::CountTokensRequest {
 async fn openai() -> (House, Vendor) {
     let vendor = Vendor::start().await;
     let house = House::plan()
+        .env("MEDIARY__OUTBOUND__ACCOUNT_HEALTH", "false")
         .env("OPENAI_API_KEY", "key-of-the-test")
         .env("OPENAI_BASE_URL", format!("{}/v1", vendor.url()))
         .env("GROQ_API_KEY", "key-of-the-test")
@@ -109,6 +110,7 @@ async fn more_texts_than_a_model_takes_are_asked_for_in_turns() {
                capabilities = [\"text-embedding\"]\ninput_kinds = [\"text\"]\n\
                output_kinds = [\"vector\"]\n";
     let house = House::plan()
+        .env("MEDIARY__OUTBOUND__ACCOUNT_HEALTH", "false")
         .env("OPENAI_API_KEY", "key-of-the-test")
         .env("OPENAI_BASE_URL", vendor.url())
         .row("models/openai.toml", row)
@@ -218,6 +220,7 @@ async fn a_count_is_the_providers_or_marked_as_an_estimate() {
 async fn anthropic_counts_what_it_would_be_asked() {
     let vendor = Vendor::start().await;
     let house = House::plan()
+        .env("MEDIARY__OUTBOUND__ACCOUNT_HEALTH", "false")
         .env("ANTHROPIC_API_KEY", "key-of-the-test")
         .env("ANTHROPIC_BASE_URL", vendor.url())
         .start();
@@ -243,6 +246,7 @@ async fn anthropic_counts_what_it_would_be_asked() {
 async fn gemini_is_asked_for_each_text_and_told_what_the_vectors_are_for_where_it_can_be() {
     let vendor = Vendor::start().await;
     let house = House::plan()
+        .env("MEDIARY__OUTBOUND__ACCOUNT_HEALTH", "false")
         .env("GEMINI_API_KEY", "key-of-the-test")
         .env("GEMINI_BASE_URL", vendor.url())
         .start();
@@ -279,6 +283,7 @@ async fn gemini_is_asked_for_each_text_and_told_what_the_vectors_are_for_where_i
 async fn cohere_is_always_told_what_the_vectors_are_for_and_bills_its_tokens() {
     let vendor = Vendor::start().await;
     let house = House::plan()
+        .env("MEDIARY__OUTBOUND__ACCOUNT_HEALTH", "false")
         .env("COHERE_API_KEY", "key-of-the-test")
         .env("COHERE_BASE_URL", vendor.url())
         .start();
@@ -314,6 +319,7 @@ async fn cohere_is_always_told_what_the_vectors_are_for_and_bills_its_tokens() {
 async fn gemini_counts_everything_that_it_would_read_and_cohere_counts_nothing() {
     let vendor = Vendor::start().await;
     let house = House::plan()
+        .env("MEDIARY__OUTBOUND__ACCOUNT_HEALTH", "false")
         .env("GEMINI_API_KEY", "key-of-the-test")
         .env("GEMINI_BASE_URL", vendor.url())
         .env("COHERE_API_KEY", "key-of-the-test")

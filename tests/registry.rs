@@ -621,7 +621,6 @@ async fn everything_that_is_wrong_is_said_at_once() {
             "model.capabilities[1]",
             "model.context_tokens",
             "model.prices[0].unit",
-            "model.prices[0].micro_usd_per_million",
             "model.replacement",
         ]
     );

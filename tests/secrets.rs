@@ -106,6 +106,7 @@ api_key = \"{key}\"
         )
     };
     let mut house = House::plan()
+        .env("MEDIARY__OUTBOUND__ACCOUNT_HEALTH", "false")
         .config("log.level = \"trace\"")
         .config("auth.anonymous_role = \"none\"")
         .config("auth.admin_key = \"env:PLANTED_ADMIN\"")

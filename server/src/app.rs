@@ -102,7 +102,8 @@ impl App {
         let ledger = Ledger::begin(store.clone(), clock.clone()).await.map_err(text)?;
         let learned = Learned::of(&store.learning().all().await.map_err(text)?);
         let limits = limits(&store, &clock).await?;
-        let (accounts, rejected) = Accounts::new(clock.clone(), limits);
+        let (accounts, rejected) =
+            Accounts::new(clock.clone(), limits, config.outbound.account_health);
         let known = registry.now();
         let account = |name: &str| known.accounts.get(name.strip_prefix("accounts/")?).cloned();
         accounts.remember(&*store, account).await.map_err(text)?;

@@ -43,7 +43,8 @@ impl Desk {
         for case in cases {
             models.entry(place(case)).or_default().insert(replay::asked_model(case));
         }
-        let (mut plan, mut accounts) = (House::plan(), String::new());
+        let (mut plan, mut accounts) =
+            (House::plan().env("MEDIARY__OUTBOUND__ACCOUNT_HEALTH", "false"), String::new());
         for (provider, ids) in models {
             accounts.push_str(&account(&vendor, &provider));
             let rows: String = ids.iter().map(|id| row(id)).collect();

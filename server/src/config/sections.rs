@@ -202,6 +202,11 @@ pub struct OutboundSection {
     /// Longest silence of a provider during a call, thinking included; after that the call has
     /// failed. Default: 5m.
     pub idle_timeout: HumanDuration,
+    /// Whether accounts are chosen by how they are: those whose calls fail, whose provider asks for
+    /// a pause or refuses the key are left alone, and the better ones are asked first. false: they
+    /// are asked in their order, each time; for a provider that is a gateway and does this itself.
+    /// Limits and budgets hold either way. Default: true.
+    pub account_health: bool,
 }
 
 impl Default for OutboundSection {
@@ -209,6 +214,7 @@ impl Default for OutboundSection {
         Self {
             connect_timeout: HumanDuration::from_secs(5),
             idle_timeout: HumanDuration::from_secs(300),
+            account_health: true,
         }
     }
 }

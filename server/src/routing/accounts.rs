@@ -12,7 +12,7 @@ mod windows;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use mediary_domain::{Error, Kind, PicoUsd, TokenUsage};
@@ -47,6 +47,8 @@ pub struct Accounts(Arc<Inner>);
 struct Inner {
     clock: Clock,
     limits: Limits,
+    /// Whether how they are decides; else their order does.
+    by_health: bool,
     live: RwLock<HashMap<String, Arc<Live>>>,
     rejections: mpsc::UnboundedSender<Arc<Account>>,
 }
@@ -128,9 +130,14 @@ pub struct Standing {
 
 impl Accounts {
     /// With the end of a channel that hears of accounts whose keys are refused.
-    pub fn new(clock: Clock, limits: Limits) -> (Self, mpsc::UnboundedReceiver<Arc<Account>>) {
+    pub fn new(
+        clock: Clock,
+        limits: Limits,
+        by_health: bool,
+    ) -> (Self, mpsc::UnboundedReceiver<Arc<Account>>) {
         let (rejections, heard) = mpsc::unbounded_channel();
-        (Self(Arc::new(Inner { clock, limits, live: RwLock::default(), rejections })), heard)
+        let live = RwLock::default();
+        (Self(Arc::new(Inner { clock, limits, by_health, live, rejections })), heard)
     }
 
     pub fn limits(&self) -> &Limits {
@@ -151,7 +158,7 @@ impl Accounts {
             let live = self.live(account);
             let (load, closed) = {
                 let state = live.state();
-                (state.health.load(), closed(account, &state.health, now))
+                (state.health.load(), self.closed(account, &state.health, now, false))
             };
             let closed = closed.or_else(|| self.full(account, &expected));
             match closed {
@@ -166,7 +173,7 @@ impl Accounts {
     /// The better of two that chance picks, then the others by load.
     fn in_order(&self, mut open: Vec<(&Arc<Account>, f64)>) -> Vec<Arc<Account>> {
         let mut order = Vec::with_capacity(open.len());
-        if open.len() > 1 {
+        if open.len() > 1 && self.0.by_health {
             let one = open.remove(self.pick(&open));
             let other = open.remove(self.pick(&open));
             let (better, worse) = if one.1 * EQUAL < other.1 {
@@ -207,6 +214,16 @@ impl Accounts {
         account.settings.weight.unwrap_or(1.0) * left.fold(1.0, f64::min).max(0.01)
     }
 
+    fn closed(
+        &self,
+        account: &Account,
+        health: &Health,
+        now: Instant,
+        is_last: bool,
+    ) -> Option<Closed> {
+        if self.0.by_health { closed_to(account, health, now, is_last) } else { None }
+    }
+
     fn full(&self, account: &Account, expected: impl Fn() -> Expected) -> Option<Closed> {
         let settings = &account.settings;
         if settings.limits.is_none() && settings.budget.is_none() {
@@ -230,7 +247,7 @@ impl Accounts {
         {
             let mut state = live.state();
             let health = &mut state.health;
-            if let Some(closed) = closed_to(account, health, self.0.clock.now(), is_last) {
+            if let Some(closed) = self.closed(account, health, self.0.clock.now(), is_last) {
                 return Err(closed.error());
             }
             let most = account.settings.limits.and_then(|limits| limits.concurrent_requests);
@@ -244,7 +261,11 @@ impl Accounts {
                 );
                 return Err(error.retry_after(A_MOMENT).fact("limit", most.to_string()));
             }
-            let budget = FREE_AGAIN + (f64::from(health.running) * SHARE_AGAIN) as u32;
+            let budget = if !self.0.by_health {
+                u32::MAX
+            } else {
+                FREE_AGAIN + (f64::from(health.running) * SHARE_AGAIN) as u32
+            };
             if again && health.again >= budget {
                 let error = Error::new(
                     Kind::UpstreamUnavailable,
@@ -277,7 +298,7 @@ impl Accounts {
         let live = self.live(&attempt.account);
         let (now, wall, chance) = (clock.now(), clock.wall(), clock.chance());
         let verdict = live.state().health.ended(attempt, now, wall, chance);
-        if verdict == Verdict::Rejected {
+        if verdict == Verdict::Rejected && self.0.by_health {
             // Without a listener the process ends.
             let _ = rejections.send(attempt.account.clone());
         }
@@ -429,16 +450,7 @@ impl Drop for Place {
     }
 }
 
-fn closed(account: &Account, health: &Health, now: std::time::Instant) -> Option<Closed> {
-    closed_to(account, health, now, false)
-}
-
-fn closed_to(
-    account: &Account,
-    health: &Health,
-    now: std::time::Instant,
-    is_last: bool,
-) -> Option<Closed> {
+fn closed_to(account: &Account, health: &Health, now: Instant, is_last: bool) -> Option<Closed> {
     let provider = account.provider.as_str();
     if health.rejected {
         let message = format!("{provider} does not take the key of the account that is left");

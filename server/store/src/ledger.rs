@@ -290,7 +290,7 @@ pub mod bins {
         #[test]
         fn a_time_stays_within_its_bin_and_order_is_kept() {
             let mut before = -1;
-            for micros in (0..3_000).chain((0..63).map(|bit| 1_u64 << bit)) {
+            for micros in (0..3_000).chain((12..63).map(|bit| 1_u64 << bit)) {
                 let took = Duration::from_micros(micros);
                 let bin = of(took);
                 if micros < 3_000 {

@@ -58,7 +58,7 @@ impl Room {
         let held = Arc::new(Held { begin, passed: Lock::default(), seed: Lock::new(7) });
         let clock = Clock::new(held.clone());
         let limits = Limits::new(Arc::new(store), Steady::new(clock.clone(), None));
-        let (accounts, rejected) = Accounts::new(clock, limits);
+        let (accounts, rejected) = Accounts::new(clock, limits, true);
         Self { held, accounts, rejected, _folder: folder }
     }
 

@@ -117,7 +117,7 @@ fn accounts() -> Accounts {
     let store = runtime.block_on(SqliteStore::open(Settings::new(folder.path()))).unwrap();
     let clock = Clock::system();
     let limits = Limits::new(Arc::new(store), Steady::new(clock.clone(), None));
-    Accounts::new(clock, limits).0
+    Accounts::new(clock, limits, true).0
 }
 
 fn names(api: &ModelApi, parent: &str, filter: &str, order_by: &str) -> Vec<String> {
