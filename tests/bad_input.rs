@@ -498,7 +498,7 @@ async fn what_does_not_exist_is_not_found_by_name() {
             "providers/openai/models/nobody",
         ),
         (target::model("providers/nobody/models/quick"), "mediary.v1.Provider", "providers/nobody"),
-        (target::preset("nobody"), "mediary.admin.v1.Preset", "nobody"),
+        (target::preset("nobody"), "mediary.admin.v1.Preset", "presets/nobody"),
         (target::route("nobody"), "mediary.admin.v1.Route", "routes/nobody"),
         (with_fallback, "mediary.v1.Model", "nobody"),
     ] {

@@ -30,8 +30,8 @@ const PRICES: &str = r#"
 /// The price of a unit that holds now, in pico-USD, read from the row's text.
 fn price(unit: &str) -> i128 {
     let named = format!("unit = {unit:?}");
-    let rows = PRICES.lines().filter(|row| row.contains(&named) && !row.contains("2999"));
-    let row = rows.last().expect("a price");
+    let mut rows = PRICES.lines().filter(|row| row.contains(&named) && !row.contains("2999"));
+    let row = rows.next_back().expect("a price");
     let number = |key: &str| {
         let (_, rest) = row.split_once(&format!("{key} = "))?;
         let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();

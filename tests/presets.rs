@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use mediary_client::v1;
 use mediary_proto::admin::{
@@ -197,11 +197,18 @@ async fn an_adaptive_preset_learns_follows_and_remembers() {
     let first = served(&house, 150).await;
     assert!(share(&first[100..], TEXT) > 0.7, "{first:?}");
 
-    let learned = get(&house, "learner").await.members[0].learned.clone().unwrap();
+    let learned = get(&house, "learner").await.members[0].learned.unwrap();
     assert!(learned.attempts > 50 && learned.success_rate > 0.5, "{learned:?}");
+    house.signal("TERM");
+    house.wait_for_exit(Duration::from_secs(10));
     house.restart();
-    let again = get(&house, "learner").await.members[0].learned.clone();
-    assert_eq!(again, Some(learned));
+    let again = get(&house, "learner").await.members[0].learned.unwrap();
+    // Times are kept in microseconds.
+    let micros = |one: pb::LearnedState| {
+        let time = one.update_time.map(|time| (time.seconds, time.nanos / 1_000));
+        (time, pb::LearnedState { update_time: None, ..one })
+    };
+    assert_eq!(micros(again), micros(learned));
 }
 
 #[tokio::test]
@@ -252,6 +259,8 @@ async fn a_deleted_default_stays_deleted_until_it_is_restored() {
     let refused = presets!(house).delete_preset(delete(false)).await.unwrap_err();
     assert_eq!(said(&refused).0, "RESOURCE_IN_USE");
     presets!(house).delete_preset(delete(true)).await.unwrap();
+    house.signal("TERM");
+    house.wait_for_exit(Duration::from_secs(10));
     house.restart();
     let refused = presets!(house).delete_preset(delete(true)).await.unwrap_err();
     assert_eq!(said(&refused).0, "RESOURCE_NOT_FOUND");

@@ -45,7 +45,7 @@ pub struct Course {
 }
 
 enum Now {
-    Run(Run),
+    Run(Box<Run>),
     Ensemble(Box<Ensemble>),
 }
 
@@ -172,9 +172,8 @@ fn stretch(
         }
         None => {
             let run = Run::new(candidates, call.clone(), desk.clone());
-            Now::Run(
-                run.restarting(manner.may_restart).together(together.clone(), !waiting.is_empty()),
-            )
+            let run = run.restarting(manner.may_restart);
+            Now::Run(Box::new(run.together(together.clone(), !waiting.is_empty())))
         }
     }
 }

@@ -217,7 +217,7 @@ impl Ensemble {
             provider: served_by.provider.clone(),
             provider_model_id: served_by.provider_model_id.clone(),
             refusal: served_by.refusal.clone(),
-            limits: served_by.limits.clone(),
+            limits: served_by.limits,
             cost,
             first_token: self.first_token,
             alternates: match self.manner.streams {
