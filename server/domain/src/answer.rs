@@ -107,6 +107,37 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The pieces that it could have come in.
+    pub fn into_events(self) -> Vec<ChatEvent> {
+        let mut pieces = Vec::new();
+        for (at, part) in self.parts.into_iter().enumerate() {
+            let index = u32::try_from(at).unwrap_or(u32::MAX);
+            let kind = match part {
+                AnswerPart::Text(text) => {
+                    pieces.push(ChatEvent::Text { part: index, text });
+                    PartKind::Text
+                }
+                AnswerPart::Reasoning { text, state } => {
+                    if !text.is_empty() {
+                        pieces.push(ChatEvent::Reasoning { part: index, text });
+                    }
+                    if !state.is_empty() {
+                        pieces.push(ChatEvent::ReasoningState { part: index, state });
+                    }
+                    PartKind::Reasoning
+                }
+                AnswerPart::ToolCall { call_id, tool_name, arguments_json } => {
+                    pieces.push(ChatEvent::ToolCall { part: index, call_id, tool_name });
+                    pieces.push(ChatEvent::ToolArguments { part: index, json: arguments_json });
+                    PartKind::ToolCall
+                }
+            };
+            pieces.push(ChatEvent::PartDone { part: index, kind });
+        }
+        pieces.extend(self.citations.into_iter().map(ChatEvent::Citation));
+        pieces
+    }
+
     pub fn add(&mut self, event: ChatEvent) {
         match event {
             ChatEvent::Model(model) => self.model = model,

@@ -1,3 +1,4 @@
+#[cfg(test)]
 use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;

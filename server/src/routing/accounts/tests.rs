@@ -1,3 +1,4 @@
+#[cfg(test)]
 use std::{
     sync::Mutex as Lock,
     time::{Instant, UNIX_EPOCH},

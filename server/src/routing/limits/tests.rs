@@ -1,3 +1,4 @@
+#[cfg(test)]
 use std::{
     sync::{Arc, Mutex},
     time::{Instant, SystemTime, UNIX_EPOCH},

@@ -13,9 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mediary_domain::{
-    Answer, AnswerPart, ChatCall, ChatEvent, Error, FinishReason, Kind, PartKind, Result, Warning,
-};
+use mediary_domain::{Answer, AnswerPart, ChatCall, Error, FinishReason, Kind, Result, Warning};
 
 use super::judge;
 use crate::{
@@ -369,7 +367,7 @@ impl Ensemble {
                 if !self.manner.streams {
                     self.speak();
                 }
-                self.ready.extend(pieces(written));
+                self.ready.extend(written.into_events().into_iter().map(Step::Piece));
                 self.ready.push_back(Step::Finished { reason, native });
                 self.stage = Stage::Over;
             }
@@ -405,7 +403,8 @@ impl Ensemble {
         self.choose(at, reason);
         self.speak();
         let member = &self.members[at];
-        self.ready.extend(pieces(member.answer.clone()));
+        let pieces = member.answer.clone().into_events();
+        self.ready.extend(pieces.into_iter().map(Step::Piece));
         if let Some(Ok((reason, native))) = &member.end {
             self.ready.push_back(Step::Finished { reason: *reason, native: native.clone() });
         }
@@ -562,35 +561,4 @@ fn judges(group: &Group, answers: &[&Answer]) -> Result<VecDeque<Candidate>> {
         (true, None) => Err(Error::new(Kind::NoUsableAccount, "nobody can be asked to judge")),
         (false, _) => Ok(candidates),
     }
-}
-
-/// A whole answer as the pieces that it could have come in.
-fn pieces(answer: Answer) -> Vec<Step> {
-    let mut pieces = Vec::new();
-    for (at, part) in answer.parts.into_iter().enumerate() {
-        let index = u32::try_from(at).unwrap_or(u32::MAX);
-        let kind = match part {
-            AnswerPart::Text(text) => {
-                pieces.push(ChatEvent::Text { part: index, text });
-                PartKind::Text
-            }
-            AnswerPart::Reasoning { text, state } => {
-                if !text.is_empty() {
-                    pieces.push(ChatEvent::Reasoning { part: index, text });
-                }
-                if !state.is_empty() {
-                    pieces.push(ChatEvent::ReasoningState { part: index, state });
-                }
-                PartKind::Reasoning
-            }
-            AnswerPart::ToolCall { call_id, tool_name, arguments_json } => {
-                pieces.push(ChatEvent::ToolCall { part: index, call_id, tool_name });
-                pieces.push(ChatEvent::ToolArguments { part: index, json: arguments_json });
-                PartKind::ToolCall
-            }
-        };
-        pieces.push(ChatEvent::PartDone { part: index, kind });
-    }
-    pieces.extend(answer.citations.into_iter().map(ChatEvent::Citation));
-    pieces.into_iter().map(Step::Piece).collect()
 }
