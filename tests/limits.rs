@@ -130,8 +130,17 @@ async fn where_one_account_may_no_more_another_serves_and_the_answer_says_so() {
     let two = pb::RateLimits { requests_per_minute: Some(2), ..Default::default() };
     let (house, vendor) = shop(two, pb::Budget::default()).await;
     add_account(&house, "spare", account("shop", "sk-spare")).await;
+    let mut told = Vec::new();
     for _ in 0..12 {
-        assert_eq!(listen(&house, question(MODEL, "hello")).await.text(), "Hello!");
+        let heard = listen(&house, question(MODEL, "hello")).await;
+        assert_eq!(heard.text(), "Hello!");
+        told.extend(heard.finished().left_out.clone());
+    }
+    // Once the first had no more, each answer says why it was not asked.
+    assert!(!told.is_empty());
+    for one in &told {
+        let said = (one.account_hint.as_str(), one.reason.as_str(), one.usable);
+        assert_eq!(said, ("till", "limit-reached", false), "{one:?}");
     }
     let keys = vendor.asked();
     let of = |key: &str| {

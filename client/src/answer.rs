@@ -131,6 +131,7 @@ impl Answer {
             model: self.model,
             provider_model_id: finished.provider_model_id,
             attempts: [finished.attempts, failed.attempts].concat(),
+            left_out: [finished.left_out, failed.left_out].concat(),
             generation: self.generation,
             warnings: self.warnings,
             alternates: Vec::new(),

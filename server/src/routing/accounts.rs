@@ -254,10 +254,7 @@ impl Accounts {
             if let Some(most) = most.filter(|most| i64::from(health.running) >= i64::from(*most)) {
                 let error = Error::new(
                     Kind::RateLimited,
-                    format!(
-                        "{} has {most} calls at the same time and may have no more",
-                        account.name()
-                    ),
+                    format!("the account has {most} calls at the same time and may have no more"),
                 );
                 return Err(error.retry_after(A_MOMENT).fact("limit", most.to_string()));
             }
@@ -269,9 +266,11 @@ impl Accounts {
             if again && health.again >= budget {
                 let error = Error::new(
                     Kind::UpstreamUnavailable,
-                    format!("{} is asked by too many that failed elsewhere", account.name()),
+                    "too many calls that failed elsewhere ask this account",
                 );
-                return Err(error.retry_after(A_MOMENT).fact("account", account.id.as_str()));
+                return Err(error
+                    .retry_after(A_MOMENT)
+                    .fact("provider", account.provider.as_str()));
             }
             health.running += 1;
             health.again += u32::from(again);

@@ -77,6 +77,14 @@ impl Why {
         }
     }
 
+    /// In one sentence.
+    pub fn detail(&self) -> String {
+        match self.error() {
+            Some(error) => error.to_string(),
+            None => "the request allows no fallback".to_owned(),
+        }
+    }
+
     /// What a caller hears who gets nobody else.
     pub fn error(&self) -> Option<&Error> {
         match self {

@@ -321,13 +321,15 @@ fn told(demand: &Demand, refused: Refused) -> Error {
         Counted::Tokens => "tokens",
         Counted::Cost => "pico-USD",
     };
+    // Which accounts there are is for operators to see.
+    let subject = if subject.starts_with("accounts/") { "the account" } else { &**subject };
     let kind = if *counted == Counted::Cost { Kind::BudgetExceeded } else { Kind::RateLimited };
     let message = match wait {
         Some(_) => format!("{subject} may use {limit} {unit} a {span}, and too few are left"),
         None => format!("{subject} may use {limit} {unit} a {span}: {amount} never fit"),
     };
     let error = Error::new(kind, message)
-        .fact("subject", subject.to_string())
+        .fact("subject", subject)
         .fact("quota", format!("{}-{span}", counted.word()))
         .fact("limit", limit.to_string());
     match wait {

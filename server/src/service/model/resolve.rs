@@ -177,10 +177,7 @@ fn left_out(
     model: Option<&Arc<ModelRow>>,
     role: Role,
 ) -> TargetCandidate {
-    let mut detail = match one.why.error() {
-        Some(error) => error.to_string(),
-        None => "the request allows no fallback".to_owned(),
-    };
+    let mut detail = one.why.detail();
     if let (Why::NoAccount(_), Some(model)) = (&one.why, model)
         && role >= Role::Operator
         && let Some(entry) = snapshot.providers.get(&model.provider)

@@ -47,6 +47,7 @@ pub async fn collect(
                     model: outcome.model.clone(),
                     provider_model_id: outcome.provider_model_id.clone(),
                     attempts: events::attempts(outcome),
+                    left_out: events::left_out(outcome),
                     generation: format!("generations/{generation}"),
                     warnings: warnings.into_iter().map(events::warning).collect(),
                     alternates: events::alternates(outcome, include_reasoning),

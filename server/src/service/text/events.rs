@@ -5,11 +5,18 @@ use std::time::{Duration, SystemTime};
 use mediary_domain as domain;
 use mediary_domain::{Answer, AnswerPart, ChatEvent, Error, Kind};
 use mediary_proto::v1::{
-    self, AttemptState, AttemptSummary, Failed, FinishReason, Finished, MessageRole, UsageSource,
-    part, reasoning_delta, text_event::Kind as Event,
+    self, AttemptState, AttemptSummary, Failed, FinishReason, Finished, MessageRole,
+    TargetCandidate, UsageSource, part, reasoning_delta, text_event::Kind as Event,
 };
 
-use crate::{error, provider::AuthScheme, routing::Outcome};
+use crate::{
+    error,
+    provider::AuthScheme,
+    routing::{Outcome, Why},
+};
+
+/// Of those who were not asked, an answer tells so many.
+const MOST_LEFT_OUT: usize = 20;
 
 pub fn shutting_down() -> Error {
     Error::new(Kind::ShuttingDown, "the server is shutting down: try again")
@@ -62,6 +69,7 @@ pub fn finished(outcome: &Outcome, elapsed: Duration, native: String) -> Finishe
         model: outcome.model.clone(),
         provider_model_id: outcome.provider_model_id.clone(),
         attempts: attempts(outcome),
+        left_out: left_out(outcome),
         first_token_duration: outcome.first_token.and_then(duration),
         total_duration: duration(elapsed),
     }
@@ -75,6 +83,7 @@ pub fn failed(outcome: &Outcome, failure: &Error) -> Failed {
         retryable: matches!(failure.retry(), domain::Retry::Later(_)),
         attempts: attempts(outcome),
         model: outcome.model.clone(),
+        left_out: left_out(outcome),
     }
 }
 
@@ -223,6 +232,23 @@ pub fn attempts(outcome: &Outcome) -> Vec<AttemptSummary> {
 /// The same of a reason that was kept.
 pub fn is_open_reason(reason: &str) -> bool {
     OPEN.iter().any(|kind| error::code_and_reason(*kind).1 == reason)
+}
+
+/// Who could have been asked and was not. That a provider has no account is no news to anybody.
+pub fn left_out(outcome: &Outcome) -> Vec<TargetCandidate> {
+    let told = outcome.left_out.iter().filter(|one| !matches!(one.why, Why::NoAccount(_)));
+    let told = told.take(MOST_LEFT_OUT).map(|one| {
+        let account = one.account.as_ref().filter(|_| outcome.shows_accounts);
+        TargetCandidate {
+            model: one.model.clone(),
+            account_hint: account.map(|one| one.display_name.clone()).unwrap_or_default(),
+            reason: one.why.word().to_owned(),
+            usable: false,
+            detail: one.why.detail(),
+            estimated_cost_pico_usd: None,
+        }
+    });
+    told.collect()
 }
 
 /// Failures after which the provider may still have done, and charged, the work.
