@@ -130,11 +130,13 @@ async fn where_one_account_may_no_more_another_serves_and_the_answer_says_so() {
     let two = pb::RateLimits { requests_per_minute: Some(2), ..Default::default() };
     let (house, vendor) = shop(two, pb::Budget::default()).await;
     add_account(&house, "spare", account("shop", "sk-spare")).await;
-    let mut told = Vec::new();
-    for _ in 0..12 {
+    let (mut told, mut calls) = (Vec::new(), 0);
+    // Chance chooses among equals: sooner or later the first has had its two.
+    while told.is_empty() && calls < 500 {
         let heard = listen(&house, question(MODEL, "hello")).await;
         assert_eq!(heard.text(), "Hello!");
         told.extend(heard.finished().left_out.clone());
+        calls += 1;
     }
     // Once the first had no more, each answer says why it was not asked.
     assert!(!told.is_empty());
@@ -148,8 +150,8 @@ async fn where_one_account_may_no_more_another_serves_and_the_answer_says_so() {
             .filter(|one| one.header("authorization") == Some(&format!("Bearer {key}")))
             .count()
     };
-    assert!((1..=2).contains(&of("sk-shop")), "{}", of("sk-shop"));
-    assert_eq!(of("sk-shop") + of("sk-spare"), 12);
+    assert_eq!(of("sk-shop"), 2);
+    assert_eq!(of("sk-shop") + of("sk-spare"), calls);
 }
 
 #[tokio::test]

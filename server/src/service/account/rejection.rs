@@ -23,12 +23,15 @@ impl AccountApi {
     pub async fn keep_rejections(&self, mut rejected: mpsc::UnboundedReceiver<Arc<Account>>) {
         while let Some(account) = rejected.recv().await {
             let name = account.name();
-            warn!(
-                account = name,
-                "the provider refuses the key of {name}: it is not used any more"
-            );
-            if let Err(error) = self.keep_rejection(&account).await {
-                warn!(account = name, "that the key of {name} is refused is not kept: {error}");
+            match self.keep_rejection(&account).await {
+                Ok(()) => warn!(
+                    account = name,
+                    "the provider refuses the key of {name}: it is not used any more"
+                ),
+                Err(error) => warn!(
+                    account = name,
+                    "the provider refuses the key of {name}, which could not be kept: {error}"
+                ),
             }
         }
         std::future::pending().await
